@@ -1,0 +1,135 @@
+package discovery
+
+import (
+	"slices"
+	"strings"
+)
+
+// change is one writer's pass over the table's indexes on behalf of one
+// cluster. Readers see its effects from commit on, a key at a time.
+type change struct {
+	cluster    string
+	services   *batch[Key, *Entry]
+	aliases    *batch[string, []Key]
+	namespaces *batch[string, int]
+	parents    *batch[string, int]
+}
+
+// maxParents is how many of the domains above an alias exist because of it:
+// as deep as the deepest name of a service lies below its zone
+// (_port._proto.cluster.service.namespace). It bounds what an alias of 127
+// labels costs.
+const maxParents = 5
+
+func (t *Table) begin(cluster string) *change {
+	return &change{
+		cluster:    cluster,
+		services:   t.services.begin(),
+		aliases:    t.aliases.begin(),
+		namespaces: t.namespaces.begin(),
+		parents:    t.parents.begin(),
+	}
+}
+
+// commit makes the changes seen: first what is new, then what refers to it,
+// and last what nothing refers to any more. An alias that moves from a service
+// that goes to one that comes always names one of the two.
+func (c *change) commit() {
+	c.services.commitSet()
+	c.aliases.commit()
+	c.namespaces.commit()
+	c.parents.commit()
+	c.services.commitDeleted()
+}
+
+// put sets the cluster's candidate; old is its earlier record or nil.
+func (c *change) put(old, s *Service) {
+	key := s.Key()
+	entry, known := c.services.get(key)
+	if !known {
+		count(c.namespaces, s.Namespace, +1)
+		entry = &Entry{Key: key}
+	}
+	candidates := slices.Clone(entry.Candidates)
+	i, found := slices.BinarySearchFunc(candidates, c.cluster, byCluster)
+	if found {
+		candidates[i].Service = s
+	} else {
+		candidates = slices.Insert(candidates, i, Candidate{Cluster: c.cluster, Service: s})
+	}
+	next := &Entry{Key: key, Candidates: candidates}
+	c.services.set(key, next)
+	if old != nil {
+		c.dropAliases(next, old.Aliases)
+	}
+	for _, host := range s.Aliases {
+		keys, known := c.aliases.get(host)
+		if !known {
+			c.countParents(host, +1)
+		}
+		if i, found := slices.BinarySearch(keys, key); !found {
+			c.aliases.set(host, slices.Insert(slices.Clone(keys), i, key))
+		}
+	}
+}
+
+// remove takes the cluster's candidate away, and the entry with its last one.
+func (c *change) remove(s *Service) {
+	key := s.Key()
+	entry, known := c.services.get(key)
+	if !known {
+		return
+	}
+	candidates := slices.DeleteFunc(slices.Clone(entry.Candidates), func(o Candidate) bool { return o.Cluster == c.cluster })
+	next := &Entry{Key: key, Candidates: candidates}
+	if len(candidates) == 0 {
+		c.services.delete(key)
+		count(c.namespaces, s.Namespace, -1)
+	} else {
+		c.services.set(key, next)
+	}
+	c.dropAliases(next, s.Aliases)
+}
+
+// dropAliases withdraws the entry's claim to the hosts that none of its
+// candidates names any more.
+func (c *change) dropAliases(e *Entry, hosts []string) {
+	for _, host := range hosts {
+		if slices.ContainsFunc(e.Candidates, func(o Candidate) bool { return slices.Contains(o.Service.Aliases, host) }) {
+			continue
+		}
+		keys, _ := c.aliases.get(host)
+		keys = slices.DeleteFunc(slices.Clone(keys), func(k Key) bool { return k == e.Key })
+		if len(keys) == 0 {
+			c.aliases.delete(host)
+			c.countParents(host, -1)
+		} else {
+			c.aliases.set(host, keys)
+		}
+	}
+}
+
+// countParents notes that an alias came or went in the domains above it.
+func (c *change) countParents(host string, by int) {
+	for range maxParents {
+		_, parent, found := strings.Cut(host, ".")
+		if !found {
+			return
+		}
+		count(c.parents, parent, by)
+		host = parent
+	}
+}
+
+// count adds to the number of what is below a name; a name with nothing below
+// it is not kept.
+func count(b *batch[string, int], name string, by int) {
+	n, _ := b.get(name)
+	if n+by == 0 {
+		b.delete(name)
+	} else {
+		b.set(name, n+by)
+	}
+}
+
+func byCluster(c Candidate, name string) int { return strings.Compare(c.Cluster, name) }

@@ -1,0 +1,116 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/export"
+)
+
+// defaultDiscoverEvery is how long a newly installed ServiceExport CRD stays
+// unseen. Asking costs the API server two small cached reads.
+const defaultDiscoverEvery = 30 * time.Second
+
+// Config is what a Source needs. Client, Dynamic, Cluster, Namespace and
+// Identity are required.
+type Config struct {
+	// Client and Dynamic talk to the API server; [Connect] makes them.
+	Client  kubernetes.Interface
+	Dynamic dynamic.Interface
+
+	// Cluster makes the cluster's own record from its nodes and the UID of
+	// its kube-system namespace. It is called by one goroutine, whenever a
+	// node changed; it must not keep or change the nodes. Nil leaves the
+	// record as it is.
+	Cluster func(nodes []*corev1.Node, uid string) *discovery.Cluster
+
+	// Options say what is exported and how.
+	Options export.Options
+
+	// Namespace is where the Lease and the epoch's ConfigMap live.
+	Namespace string
+
+	// Identity names this replica in the Lease: the Pod's name. Two replicas
+	// with one identity would both lead.
+	Identity string
+
+	// DiscoverEvery is how often to look whether the ServiceExport CRD is
+	// there; 0 means 30 s.
+	DiscoverEvery time.Duration
+
+	Logger     *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: metrics are kept, but nowhere shown
+}
+
+// Validate says what is missing.
+func (c *Config) Validate() error {
+	switch {
+	case c.Client == nil || c.Dynamic == nil:
+		return errors.New("kubernetes source: no client")
+	case c.Cluster == nil:
+		return errors.New("kubernetes source: nothing makes the cluster's record")
+	case c.Namespace == "":
+		return errors.New("kubernetes source: no namespace for the Lease")
+	case c.Identity == "":
+		return errors.New("kubernetes source: no identity for the Lease")
+	case c.DiscoverEvery < 0:
+		return fmt.Errorf("kubernetes source: DiscoverEvery %v is negative", c.DiscoverEvery)
+	}
+	return nil
+}
+
+// Source is one watcher's view of its cluster. Run, Elect and NextEpoch are
+// independent: a replica that does not lead runs its source all the same, so
+// that it can publish at once when it wins.
+type Source struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+}
+
+// New makes a Source. It starts nothing and asks the API server nothing.
+func New(cfg Config) (*Source, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.DiscoverEvery == 0 {
+		cfg.DiscoverEvery = defaultDiscoverEvery
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	m, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes source: %w", err)
+	}
+	return &Source{cfg: cfg, log: cfg.Logger, metrics: m}, nil
+}
+
+// logging makes client-go log to the source's logger instead of klog's own
+// text on stderr.
+func (s *Source) logging(ctx context.Context) context.Context {
+	return klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler()))
+}
+
+// pause waits; false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,102 @@
+package manifest
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/export"
+)
+
+// part remembers what was emitted, so that an unchanged record is not emitted
+// again. It keeps fingerprints: the records belong to the receiver.
+type part struct {
+	cluster func(nodes []*corev1.Node) *discovery.Cluster
+	options export.Options
+	log     *slog.Logger
+
+	emitted        map[discovery.Key]fingerprint
+	emittedCluster fingerprint
+	notes          map[discovery.Key]string // what was logged of a Service last
+}
+
+type fingerprint [sha256.Size]byte
+
+// fingerprintOf hashes the JSON form: field order is fixed and all fields of
+// the model are exported.
+func fingerprintOf(v any) fingerprint {
+	data, err := json.Marshal(v)
+	if err != nil { // no field of the model can fail
+		return fingerprint{}
+	}
+	return sha256.Sum256(data)
+}
+
+// update builds what changed since the last one; false when nothing did.
+func (p *part) update(inv *inventory, whole bool) (discovery.Update, bool) {
+	keys, nodes := inv.takeDirty()
+	out := discovery.Update{Whole: whole}
+	if nodes || whole {
+		if c := p.cluster(inv.nodes()); c != nil {
+			if print := fingerprintOf(c); print != p.emittedCluster || whole {
+				p.emittedCluster = print
+				out.Cluster = c
+			}
+		}
+	}
+	for _, key := range keys {
+		p.service(inv, key, &out)
+	}
+	return out, whole || out.Cluster != nil || len(out.Services)+len(out.Removed) > 0
+}
+
+func (p *part) service(inv *inventory, key discovery.Key, out *discovery.Update) {
+	result := export.Build(export.Input{
+		Service: inv.service(key),
+		Slices:  inv.slicesOf(key),
+		Export:  inv.export(key),
+		Nodes:   inv.node,
+		Opts:    p.options,
+	})
+	if result.Reason == export.ReasonNoService && inv.export(key) != nil {
+		result.Problems = append(result.Problems, "a ServiceExport names it, but there is no such Service")
+	}
+	p.note(key, result)
+	before, was := p.emitted[key]
+	if result.Service == nil {
+		if was {
+			delete(p.emitted, key)
+			out.Removed = append(out.Removed, key)
+		}
+		return
+	}
+	if now := fingerprintOf(result.Service); !was || now != before {
+		p.emitted[key] = now
+		out.Services = append(out.Services, result.Service)
+	}
+}
+
+// note logs what the user should know of a Service, once per change of it.
+func (p *part) note(key discovery.Key, result export.Result) {
+	problems := result.Problems
+	if result.Service == nil && !export.Intended(result.Reason) {
+		problems = append(slices.Clone(problems), "not exported: "+result.Reason)
+	}
+	text := strings.Join(problems, "; ")
+	if p.notes[key] == text {
+		return
+	}
+	namespace, name := key.Split()
+	if text == "" {
+		delete(p.notes, key)
+		p.log.Info("service has no problems any more", "namespace", namespace, "service", name)
+		return
+	}
+	p.notes[key] = text
+	p.log.Warn("service has problems", "namespace", namespace, "service", name, "problems", text)
+}

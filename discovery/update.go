@@ -1,0 +1,25 @@
+package discovery
+
+// Update is what a source or a replica says about one cluster's part. The
+// receiver owns it: the sender keeps no reference to anything in it.
+type Update struct {
+	// Cluster is the cluster's own record; nil leaves it as it is.
+	Cluster *Cluster
+	// Whole means that Services is the complete set and whatever is not in it
+	// is gone. The first update of a source is whole: nothing is published
+	// before it.
+	Whole    bool
+	Services []*Service // new or changed
+	Removed  []Key      // gone; must be empty when Whole
+}
+
+// Version says how new a part is. Versions of one cluster are ordered by Epoch
+// and then by Seq; clocks play no role.
+type Version struct {
+	Epoch, Seq uint64
+}
+
+// Less tells whether v is older than w.
+func (v Version) Less(w Version) bool {
+	return v.Epoch < w.Epoch || v.Epoch == w.Epoch && v.Seq < w.Seq
+}
