@@ -1,0 +1,51 @@
+package replica
+
+import "time"
+
+// Limits bound what one cluster may make others hold. Beyond one, that
+// cluster's news is refused and counted; other clusters are untouched.
+type Limits struct {
+	RecordBytes int // one item's value
+	Items       int // items of a part
+	PartBytes   int // keys and values of a part
+	Clusters    int // clusters of the clusterset
+}
+
+// DefaultLimits are DESIGN section 3's. 100,000 services of a usual size take
+// 20 MiB, so PartBytes is reached only by a part that is broken or hostile.
+func DefaultLimits() Limits {
+	return Limits{RecordBytes: 16 << 10, Items: 200_000, PartBytes: 256 << 20, Clusters: 1000}
+}
+
+const (
+	// coalesce is how long changes that follow one another are gathered. The
+	// first change after a quiet time does not wait.
+	coalesce = 100 * time.Millisecond
+	// heartbeat is how often a head is announced without a change; a cluster
+	// is called silent after three of them.
+	heartbeat = 10 * time.Second
+	// directPushes is up to how many watchers a change is sent to directly.
+	// Above, some get it directly and gossip carries it to the others.
+	directPushes = 64
+	// someDirect is how many get it directly when there are more.
+	someDirect = 8
+	// maxKey bounds an item's key: "s/" and two labels, and room for kinds to
+	// come.
+	maxKey = 256
+	// maxMessage bounds an announcement that is sent as one packet: what the
+	// gossip layer takes (gossip.MaxPacketBudget, less its own framing).
+	maxMessage = 7 << 10
+	// maxAnnouncement bounds one that is decoded, from any source.
+	maxAnnouncement = 256 << 10
+	// maxEpoch leaves room to count on: a head beyond it would be one that
+	// nothing can follow.
+	maxEpoch = 1 << 62
+	// maxHead bounds an encoded head: three names, a UID and numbers.
+	maxHead = 1 << 10
+	// pullTimeout bounds one pull. 200,000 records at 10 MB/s take 10 s.
+	pullTimeout = 60 * time.Second
+	// pullChunk is about how large a PullResponse is.
+	pullChunk = 128 << 10
+	// maxRPC bounds one gRPC message either way.
+	maxRPC = 1 << 20
+)

@@ -1,0 +1,61 @@
+package replica
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
+)
+
+// heads are the current heads of a store. Their lock is held for moments only,
+// so that who asks for a version does not wait while a large part is taken.
+type heads struct {
+	mu        sync.Mutex
+	byCluster map[string]*head // guarded by mu
+}
+
+func (hs *heads) set(h *head) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	hs.byCluster[h.Cluster] = h
+}
+
+func (hs *heads) drop(cluster string) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	delete(hs.byCluster, cluster)
+}
+
+// get is a cluster's head, nil if it is unknown.
+func (hs *heads) get(cluster string) *head {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.byCluster[cluster]
+}
+
+// all are the heads by cluster name.
+func (hs *heads) all() []*head {
+	hs.mu.Lock()
+	out := slices.Collect(maps.Values(hs.byCluster))
+	hs.mu.Unlock()
+	slices.SortFunc(out, func(a, b *head) int { return strings.Compare(a.Cluster, b.Cluster) })
+	return out
+}
+
+// stale tells whether a head that is not verified says nothing that we don't
+// know. Most messages come many times, and a signature's check costs a hundred
+// times more than this. What contradicts us is not stale, but to be refused.
+func (hs *heads) stale(w *wire.Head) bool {
+	have := hs.get(w.Cluster)
+	if have == nil || have.Uid != w.Uid {
+		return false
+	}
+	if v := (discovery.Version{Epoch: w.Epoch, Seq: w.Seq}); v != have.version() {
+		return v.Less(have.version())
+	}
+	return bytes.Equal(w.Root, have.root[:]) && w.Heartbeat <= have.Heartbeat
+}

@@ -1,0 +1,145 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+)
+
+// Epochs stores the highest epoch that this cluster ever published under.
+type Epochs interface {
+	// NextEpoch returns max(stored, atLeast) + 1 after it has stored it, by
+	// compare-and-swap where several processes may ask.
+	NextEpoch(ctx context.Context, atLeast uint64) (uint64, error)
+}
+
+// Publisher turns a source's updates into signed versions of the cluster's own
+// part. Every watcher of a cluster has one that follows its source; only the
+// one that leads publishes.
+type Publisher struct {
+	replica *Replica
+	log     *slog.Logger
+	wake    chan struct{} // capacity 1
+	epoch   atomic.Uint64 // that we published under last, 0 if we never did
+
+	mu      sync.Mutex
+	synced  bool              // the source has sent its whole set
+	urgent  bool              // something pending must not wait
+	desired map[string]record // by item key
+	pending map[string]bool   // keys that may differ from what is published
+}
+
+// record is an encoded record and what decides how soon it must go out.
+type record struct {
+	value []byte
+	live  bool // has a ready endpoint
+}
+
+// NewPublisher makes the publisher of the replica's own cluster.
+func (r *Replica) NewPublisher() *Publisher {
+	return &Publisher{
+		replica: r, log: r.log, wake: make(chan struct{}, 1),
+		desired: map[string]record{}, pending: map[string]bool{},
+	}
+}
+
+// Update takes what a source emits. It does not wait for anything. A service
+// that breaks the model's bounds is left out and logged; the others go on.
+func (p *Publisher) Update(u discovery.Update) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u.Cluster != nil {
+		p.replica.claim(u.Cluster.UID)
+		p.setLocked(clusterKey, u.Cluster.Validate(), func() ([]byte, error) { return encodeCluster(u.Cluster) }, true)
+	}
+	keep := map[string]bool{clusterKey: true}
+	for _, s := range u.Services {
+		key := serviceKey(s.Key())
+		keep[key] = true
+		p.setLocked(key, s.Validate(), func() ([]byte, error) { return encodeService(s) }, s.Ready() > 0)
+	}
+	for _, key := range u.Removed {
+		p.removeLocked(serviceKey(key))
+	}
+	if u.Whole {
+		p.synced = true
+		for key := range p.desired {
+			if !keep[key] {
+				p.removeLocked(key)
+			}
+		}
+	}
+	p.poke()
+}
+
+func (p *Publisher) setLocked(key string, invalid error, encode func() ([]byte, error), live bool) {
+	value, err := encode()
+	switch {
+	case invalid != nil:
+		err = invalid
+	case err == nil && len(value) > p.replica.config.Limits.RecordBytes:
+		err = fmt.Errorf("record of %d octets: %w", len(value), errTooLarge)
+	case err == nil && p.desired[key].value == nil && len(p.desired) >= p.replica.config.Limits.Items:
+		err = errTooLarge
+	}
+	if err != nil {
+		p.log.Error("service not published", "key", key, "error", err)
+		p.removeLocked(key)
+		return
+	}
+	before, known := p.desired[key]
+	if known && before.live != live || !known {
+		p.urgent = true
+	}
+	p.desired[key] = record{value: value, live: live}
+	p.pending[key] = true
+}
+
+func (p *Publisher) removeLocked(key string) {
+	if _, known := p.desired[key]; known {
+		delete(p.desired, key)
+		p.pending[key] = true
+		p.urgent = true
+	}
+}
+
+func (p *Publisher) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takeAll returns all keys that the source wants or that are published, and
+// counts them as handled.
+func (p *Publisher) takeAll() map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	keys := map[string]bool{}
+	for key := range p.desired {
+		keys[key] = true
+	}
+	if _, have := p.replica.store.get(p.replica.cluster); have != nil {
+		for _, b := range have.buckets {
+			if b != nil {
+				for i := range b.items {
+					keys[b.items[i].key] = true
+				}
+			}
+		}
+	}
+	p.pending, p.urgent = map[string]bool{}, false
+	return keys
+}
+
+func (p *Publisher) takePending() map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	keys := p.pending
+	p.pending, p.urgent = map[string]bool{}, false
+	return keys
+}

@@ -1,0 +1,62 @@
+package replica
+
+import (
+	"errors"
+	"log/slog"
+	"sync/atomic"
+
+	"golang.org/x/time/rate"
+
+	"github.com/isthmus-dns/isthmus/gossip/trust"
+)
+
+// Lines a second, and at once, about what others do wrong: enough to see it,
+// too few to fill a disk.
+const warnRate, warnBurst = 5, 20
+
+// warner logs what can come as often as others like.
+type warner struct {
+	log     *slog.Logger
+	limit   *rate.Limiter
+	leftOut atomic.Int64
+}
+
+func newWarner(log *slog.Logger) *warner {
+	return &warner{log: log, limit: rate.NewLimiter(warnRate, warnBurst)}
+}
+
+func (w *warner) warn(message string, attrs ...any) {
+	if !w.limit.Allow() {
+		w.leftOut.Add(1)
+		return
+	}
+	if n := w.leftOut.Swap(0); n > 0 {
+		attrs = append(attrs, "lines_left_out", n)
+	}
+	w.log.Warn(message, attrs...)
+}
+
+// refusalReason is an error as a metric label.
+func refusalReason(err error) string {
+	for reason, is := range map[string]error{
+		"malformed": errMalformed, "clusterset": errForeign, "impostor": errImpostor,
+		"limit": errTooLarge, "clusters": errTooMany, "equivocation": errEquivocate,
+		"cloned": errCloned, "root": errRoot, "signature": trust.ErrBadSignature,
+	} {
+		if errors.Is(err, is) {
+			return reason
+		}
+	}
+	var refused *trust.RefusedError
+	if errors.As(err, &refused) {
+		return string(refused.Reason)
+	}
+	return otherReason
+}
+
+// otherReason is the label of records that do not decode, and of errors that
+// are no refusals.
+const otherReason = "record"
+
+// isRefusal tells an error about what a peer claims from one about reaching it.
+func isRefusal(err error) bool { return refusalReason(err) != otherReason }

@@ -1,0 +1,127 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
+)
+
+// errDeposed means that our own cluster's part is not what we published last:
+// a higher epoch of it was seen.
+var errDeposed = errors.New("another watcher publishes under a higher epoch")
+
+// Lead publishes until ctx ends: call it while this watcher is the elected
+// one. It takes a new epoch first, so that whatever an earlier leader still
+// sends is older than what this one says.
+func (p *Publisher) Lead(ctx context.Context, epochs Epochs) error {
+	for {
+		err := p.reign(ctx, epochs)
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.log.Warn("publishing interrupted", "error", err)
+		// As long as a Lease's renewal: if the other watcher is the rightful
+		// leader, our own Lease has ended by then and ctx with it.
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(epochRetry):
+		}
+	}
+}
+
+const epochRetry = 2 * time.Second
+
+// reign publishes under one epoch.
+func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
+	if err := p.waitSynced(ctx); err != nil {
+		return err
+	}
+	p.replica.waitSettled(ctx)
+	if p.replica.judgeName(); p.replica.nameIsTaken() {
+		return ErrNameTaken
+	}
+	var seen uint64
+	if h := p.replica.store.heads.get(p.replica.cluster); h != nil {
+		seen = h.Epoch
+	}
+	epoch, err := epochs.NextEpoch(ctx, seen)
+	if err != nil {
+		return fmt.Errorf("epoch: %w", err)
+	}
+	p.log.Info("publishing", "cluster", p.replica.cluster, "epoch", epoch)
+	if err := p.publish(&wire.Head{Epoch: epoch, Seq: 1}, p.takeAll()); err != nil {
+		return err
+	}
+	p.epoch.Store(epoch)
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.replica.overtaken:
+			_, err = p.own(epoch)
+		case <-p.wake:
+			if err = p.coalesce(ctx, last); err == nil {
+				err = p.publishPending(epoch)
+				last = time.Now()
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// own is the current head of our part, if it is still of the given epoch.
+func (p *Publisher) own(epoch uint64) (*head, error) {
+	h := p.replica.store.heads.get(p.replica.cluster)
+	if h == nil || h.Epoch != epoch {
+		return nil, errDeposed
+	}
+	return h, nil
+}
+
+// waitSynced waits for the source's whole set: publishing less would withdraw
+// names that still exist.
+func (p *Publisher) waitSynced(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		synced := p.synced
+		p.mu.Unlock()
+		if synced {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.wake:
+		}
+	}
+}
+
+// coalesce waits until changes may go out: at once if the last publication is
+// some time ago or something urgent is among them. When ctx ends first they are
+// the next leader's to publish, and that is an error.
+func (p *Publisher) coalesce(ctx context.Context, last time.Time) error {
+	timer := time.NewTimer(coalesce - time.Since(last))
+	defer timer.Stop()
+	for {
+		p.mu.Lock()
+		urgent := p.urgent
+		p.mu.Unlock()
+		if urgent {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case <-p.wake:
+		}
+	}
+}

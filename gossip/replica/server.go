@@ -1,0 +1,229 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+
+	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
+	"github.com/isthmus-dns/isthmus/gossip/trust"
+)
+
+// Limits of the server side.
+const (
+	// maxStreams bounds the agents of one watcher: Kubernetes supports 5,000
+	// nodes a cluster.
+	maxStreams = 6000
+	// servedPulls bounds the pulls that are answered at once; more are told to
+	// come back.
+	servedPulls = 32
+	// idleConnection is how long a connection without a call is kept. A
+	// watcher's port takes a bounded number.
+	idleConnection = 5 * time.Minute
+	stopGrace      = 2 * time.Second
+)
+
+// server answers pulls and streams from a replica's store.
+type server struct {
+	wire.UnimplementedReplicaServer
+	replica *Replica
+	pulls   chan struct{}
+	streams chan struct{}
+	ending  context.Context // Serve's, so that streams end with it
+}
+
+// Serve answers peers and agents on connections of a listener, whose TLS
+// handshakes are done, until ctx ends. It closes the listener.
+func (r *Replica) Serve(ctx context.Context, l net.Listener) error {
+	return r.serve(ctx, l, pullTimeout)
+}
+
+func (r *Replica) serve(ctx context.Context, l net.Listener, pullLimit time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &server{
+		replica: r, ending: ctx,
+		pulls: make(chan struct{}, servedPulls), streams: make(chan struct{}, maxStreams),
+	}
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxRPC), grpc.MaxSendMsgSize(maxRPC), grpc.MaxConcurrentStreams(16),
+		grpc.ConnectionTimeout(dialTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleConnection, Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		// Less than our clients' 10 s, which they keep to while a call is open.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.InTapHandle(boundPulls(pullLimit)), grpc.WaitForHandlers(true),
+	}
+	if !r.config.Identity.Plaintext() {
+		options = append(options, grpc.Creds(handshaken{}))
+	}
+	g := grpc.NewServer(options...)
+	wire.RegisterReplicaServer(g, s)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		force := time.AfterFunc(stopGrace, g.Stop)
+		defer force.Stop()
+		g.GracefulStop()
+	}()
+	err := g.Serve(l)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	cancel()
+	<-stopped
+	return err
+}
+
+// boundPulls ends pulls that take too long: a peer that does not read what it
+// asked for would else keep its place for ever.
+func boundPulls(limit time.Duration) tap.ServerInHandle {
+	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
+		if info.FullMethodName != wire.Replica_Pull_FullMethodName {
+			return ctx, nil
+		}
+		bounded, cancel := context.WithTimeout(ctx, limit)
+		context.AfterFunc(ctx, cancel)
+		return bounded, nil
+	}
+}
+
+// admit refuses who may not read from us. In plaintext everybody may.
+func (s *server) admit(ctx context.Context, may func(own, id trust.ID) bool) error {
+	own := s.replica.config.Identity.ID()
+	if s.replica.config.Identity.Plaintext() {
+		return nil
+	}
+	p, _ := peer.FromContext(ctx)
+	if p == nil {
+		return status.Error(codes.Unauthenticated, "connection has no peer")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return status.Error(codes.Unauthenticated, errNotTLS.Error())
+	}
+	id, err := trust.PeerID(info.State)
+	if err != nil {
+		return status.Error(codes.Unauthenticated, err.Error())
+	}
+	if id.Clusterset != own.Clusterset || !may(own, id) {
+		return status.Errorf(codes.PermissionDenied, "%s may not read from %s: agents read from their own cluster's watchers", id, own)
+	}
+	return nil
+}
+
+// mayPull: the watchers of the clusterset, and our own cluster's agents.
+func mayPull(own, id trust.ID) bool { return id.Role == trust.Watcher || id.Cluster == own.Cluster }
+
+// maySubscribe: our own cluster's, of whom there are enough.
+func maySubscribe(own, id trust.ID) bool { return id.Cluster == own.Cluster }
+
+// Pull implements the RPC.
+func (s *server) Pull(req *wire.PullRequest, stream grpc.ServerStreamingServer[wire.PullResponse]) error {
+	if err := s.admit(stream.Context(), mayPull); err != nil {
+		return err
+	}
+	select {
+	case s.pulls <- struct{}{}:
+		defer func() { <-s.pulls }()
+	default:
+		return status.Error(codes.ResourceExhausted, "too many pulls at once")
+	}
+	h, part := s.replica.store.get(req.Cluster)
+	if h == nil {
+		return status.Errorf(codes.NotFound, "cluster %q is not known here", clip(req.Cluster))
+	}
+	m := &wire.PullResponse{Head: h.signed, Buckets: part.differing(req.BucketPrefixes)}
+	size := 0
+	for _, n := range m.Buckets {
+		b := part.buckets[n]
+		if b == nil {
+			continue
+		}
+		for i := range b.items {
+			it := &b.items[i]
+			m.Items = append(m.Items, &wire.Item{Key: it.key, Value: it.value})
+			if size += it.size(); size >= pullChunk {
+				if err := stream.Send(m); err != nil {
+					return err
+				}
+				m, size = &wire.PullResponse{}, 0
+			}
+		}
+	}
+	if m.Head == nil && len(m.Items) == 0 {
+		return nil
+	}
+	return stream.Send(m)
+}
+
+// Subscribe implements the RPC.
+func (s *server) Subscribe(req *wire.SubscribeRequest, stream grpc.ServerStreamingServer[wire.StreamMessage]) error {
+	if err := s.admit(stream.Context(), maySubscribe); err != nil {
+		return err
+	}
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		return status.Error(codes.ResourceExhausted, "too many agents on this watcher")
+	}
+	r := s.replica
+	r.metrics.streams.Inc()
+	defer r.metrics.streams.Dec()
+	box := r.feed.open() // before the heads are read, so that none falls between
+	defer r.feed.close(box)
+	if err := stream.Send(&wire.StreamMessage{Body: &wire.StreamMessage_Viewer{Viewer: r.view.Load().encode()}}); err != nil {
+		return err
+	}
+	if !s.waitCurrent(stream.Context()) {
+		return status.Error(codes.Unavailable, errStopping.Error())
+	}
+	for _, h := range r.store.heads.all() {
+		if err := stream.Send(streamed(&wire.Announcement{Head: h.bare()})); err != nil {
+			return err
+		}
+	}
+	if err := stream.Send(&wire.StreamMessage{Body: &wire.StreamMessage_Synced{Synced: &wire.Synced{}}}); err != nil {
+		return err
+	}
+	return s.relay(stream, box)
+}
+
+// waitCurrent waits until our table may be taken for the whole; false when
+// either side ends first.
+func (s *server) waitCurrent(ctx context.Context) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ending, cancel)()
+	return s.replica.waitCurrent(ctx)
+}
+
+var errStopping = errors.New("watcher is stopping")
+
+// relay sends what comes until either side ends.
+func (s *server) relay(stream grpc.ServerStreamingServer[wire.StreamMessage], box *mailbox) error {
+	for {
+		select {
+		case <-stream.Context().Done():
+			return nil
+		case <-s.ending.Done():
+			return status.Error(codes.Unavailable, errStopping.Error())
+		case <-box.ready:
+		}
+		for _, m := range box.take() {
+			if err := stream.Send(m); err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package transport
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Reasons of isthmus_transport_refused_total; those of trust.Reason add to them.
+const (
+	refusedLimit    = "limit"     // too many connections or streams
+	refusedHalfOpen = "half_open" // pushed out by newer ones before it said who it is
+	refusedTimeout  = "timeout"   // the handshake took too long
+	refusedTLS      = "tls"       // no TLS, or it broke off
+	refusedProtocol = "protocol"  // an ALPN protocol or a beginning that nobody here speaks
+	refusedHello    = "hello"     // malformed hello
+	refusedRole     = "role"      // an agent
+	refusedName     = "name"      // the member name does not fit the certificate
+	refusedMember   = "member"    // it wants another member than this one
+	refusedFrame    = "frame"     // malformed frame
+)
+
+// Reasons of isthmus_transport_dropped_total.
+const (
+	droppedQueue       = "queue_full"  // the peer reads slower than we write
+	droppedUnreachable = "unreachable" // the peer can't be reached at the moment
+	droppedLost        = "lost"        // the connection broke
+)
+
+type metrics struct {
+	conns    *prometheus.GaugeVec
+	refused  *prometheus.CounterVec
+	dropped  *prometheus.CounterVec
+	dials    *prometheus.CounterVec
+	packets  *prometheus.CounterVec
+	octets   *prometheus.CounterVec
+	octetsIn prometheus.Counter
+	octetOut prometheus.Counter
+	sent     prometheus.Counter
+	received prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		conns: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "isthmus_transport_connections",
+			Help: "Established connections, accepted and dialed, by kind.",
+		}, []string{"kind"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_transport_refused_total",
+			Help: "Accepted connections that were refused, by reason.",
+		}, []string{"reason"}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_transport_dropped_total",
+			Help: "Packets that did not leave, by reason.",
+		}, []string{"reason"}),
+		dials: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_transport_dials_total",
+			Help: "Dialed connections, by kind and result.",
+		}, []string{"kind", "result"}),
+		packets: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_transport_packets_total",
+			Help: "Packets sent and received.",
+		}, []string{"direction"}),
+		octets: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_transport_octets_total",
+			Help: "Octets sent and received on all connections, TLS included.",
+		}, []string{"direction"}),
+	}
+	m.octetsIn, m.octetOut = m.octets.WithLabelValues("in"), m.octets.WithLabelValues("out")
+	m.received, m.sent = m.packets.WithLabelValues("in"), m.packets.WithLabelValues("out")
+	return m
+}
+
+func (m *metrics) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{m.conns, m.refused, m.dropped, m.dials, m.packets, m.octets} {
+		errs = append(errs, r.Register(c))
+	}
+	return errors.Join(errs...)
+}

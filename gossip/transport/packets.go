@@ -1,0 +1,161 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/isthmus-dns/isthmus/gossip"
+)
+
+const (
+	// readBuffer takes a whole TLS record at once.
+	readBuffer = 16 << 10
+
+	// batch is how many octets of waiting packets leave in one write: a TLS
+	// record. Nothing ever waits for a batch to fill.
+	batch = 16 << 10
+
+	// bodyTimeout is how long a frame's body may take after its header.
+	bodyTimeout = 10 * time.Second
+)
+
+var (
+	errIdle    = errors.New("idle")
+	errDropped = errors.New("packet dropped")
+)
+
+// packetConn is an established packet connection, dialed or accepted.
+type packetConn struct {
+	net.Conn // TLS, or plain
+	base     *conn
+	peer     string
+	used     atomic.Int64 // Unix nanoseconds of the last packet, either way
+}
+
+func newPacketConn(base *conn, secured net.Conn, peer string) *packetConn {
+	c := &packetConn{Conn: secured, base: base, peer: peer}
+	c.touch()
+	return c
+}
+
+func (c *packetConn) touch() { c.used.Store(time.Now().UnixNano()) }
+
+func (c *packetConn) idle() time.Duration { return time.Since(time.Unix(0, c.used.Load())) }
+
+// servePackets adds an accepted connection to its peer's link and reads it to
+// its end.
+func (t *Transport) servePackets(ctx context.Context, base *conn, secured net.Conn, from string) {
+	base.establish(kindPackets.String())
+	defer func() { _ = base.Close() }()
+	if err := secured.SetDeadline(time.Time{}); err != nil {
+		return
+	}
+	c := newPacketConn(base, secured, from)
+	var l *link
+	var oldest *packetConn
+	if err := t.withLink(from, func(found *link) { l, oldest = found, found.add(c) }); err != nil {
+		t.refuse(base.RemoteAddr(), refusedLimit, err)
+		return
+	}
+	if oldest != nil {
+		_ = oldest.base.Close() // its reader ends
+	}
+	l.read(ctx, c)
+}
+
+// read delivers a connection's packets until it ends.
+func (l *link) read(ctx context.Context, c *packetConn) {
+	err := l.t.readFrames(ctx, c)
+	l.remove(c)
+	if errors.Is(err, errFrame) {
+		l.t.refuse(c.RemoteAddr(), refusedFrame, fmt.Errorf("%s: %w", c.peer, err))
+	} else {
+		l.t.log.Debug("packet connection ended", "peer", c.peer, "cause", err)
+	}
+}
+
+func (t *Transport) readFrames(ctx context.Context, c *packetConn) error {
+	r := bufio.NewReaderSize(c, readBuffer)
+	for {
+		kind, size, err := t.readHeader(r, c)
+		if err != nil {
+			return err
+		}
+		if r.Buffered() < size {
+			if err := c.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+				return err
+			}
+		}
+		if kind != framePacket {
+			if _, err := r.Discard(size); err != nil {
+				return err
+			}
+			continue
+		}
+		buf := make([]byte, size)
+		if _, err := io.ReadFull(r, buf); err != nil {
+			return err
+		}
+		c.touch()
+		t.metrics.received.Inc()
+		select {
+		case t.packets <- gossip.Packet{Buf: buf, From: c.RemoteAddr(), At: time.Now()}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// readHeader waits for the next frame as long as the connection is in use: a
+// peer that only listens sends none.
+func (t *Transport) readHeader(r *bufio.Reader, c *packetConn) (kind byte, size int, err error) {
+	for {
+		if r.Buffered() < frameHeader {
+			if err := c.SetReadDeadline(time.Now().Add(t.cfg.Limits.IdleTimeout)); err != nil {
+				return 0, 0, err
+			}
+		}
+		head, err := r.Peek(frameHeader)
+		if err == nil {
+			kind, size, err = parseFrame(head)
+			if err != nil {
+				return 0, 0, err
+			}
+			_, err = r.Discard(frameHeader)
+			return kind, size, err
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, 0, err
+		}
+		if len(head) > 0 || c.idle() >= t.cfg.Limits.IdleTimeout {
+			return 0, 0, errIdle
+		}
+	}
+}
+
+// WritePacket queues a packet for a peer, which must have a name. It never
+// blocks; what can't leave is dropped, counted, and an error.
+func (t *Transport) WritePacket(b []byte, to gossip.Peer) (time.Time, error) {
+	now := time.Now()
+	if len(b) == 0 || len(b) > gossip.MaxPacket {
+		return now, fmt.Errorf("packet of %d octets, want 1 to %d", len(b), gossip.MaxPacket)
+	}
+	if _, _, err := gossip.SplitName(to.Name); err != nil {
+		return now, err
+	}
+	queued := false
+	if err := t.withLink(to.Name, func(l *link) { queued = l.put(b, to.Addr) }); err != nil {
+		return now, err
+	}
+	if !queued {
+		return now, errDropped
+	}
+	return now, nil
+}
