@@ -1,0 +1,154 @@
+package isthmus
+
+import (
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
+)
+
+// answers is all that a viewer is answered about one service: built when first
+// asked for after a change, immutable but for targets, and kept with the
+// table's entry.
+type answers struct {
+	// What it was built from besides the entry; it holds as long as they do.
+	view    *View
+	records *[]*discovery.Cluster
+	names   uint64 // generation of the resolver, when usesNames
+	// usesNames tells that a gateway's host name was looked up for it.
+	usesNames bool
+
+	entry *discovery.Entry
+	ways  []addresses // in the order of the entry's candidates
+	// all decides over everything that can be reached. v4 and v6 decide for
+	// one family; they are the same plan where families make no difference.
+	all, v4, v6 *locality.Plan
+	candidates  []locality.Candidate // what all was decided from
+
+	// targets are built at the first SRV query; see srv.go.
+	targets atomic.Pointer[targetList]
+}
+
+// viewpoint is a place to look at a link's table from. Stanzas that share a
+// link and a locality share it and what was built for it, also across a
+// reload of the Corefile.
+type viewpoint struct {
+	link     link
+	names    *resolver
+	locality discovery.Locality // of the Corefile; empty takes the view's
+	serial   serial
+}
+
+// answers returns what there is to answer about a service; view is not nil.
+// A hit costs a few loads.
+func (v *viewpoint) answers(e *discovery.Entry, view *View) *answers {
+	records := v.link.Table().Records()
+	if a, ok := e.Memo(v).(*answers); ok && a.view == view && a.records == records &&
+		(!a.usesNames || a.names == v.names.Generation()) {
+		return a
+	}
+	a := v.build(e, view, records)
+	e.SetMemo(v, a)
+	return a
+}
+
+func (v *viewpoint) build(e *discovery.Entry, view *View, records *[]*discovery.Cluster) *answers {
+	// The generation is read first: a name that resolves meanwhile makes
+	// these answers outdated, not wrong for good.
+	a := &answers{view: view, records: records, entry: e, names: v.names.Generation()}
+	lookup := a.noting(v.names)
+	fit := fitnessFor(view, *records)
+	a.ways = make([]addresses, len(e.Candidates))
+	a.candidates = make([]locality.Candidate, len(e.Candidates))
+	for i, c := range e.Candidates {
+		record := clusterRecord(*records, c.Cluster)
+		a.ways[i] = reachService(view, record, c.Service, fit, lookup)
+		a.candidates[i] = locality.Candidate{
+			Cluster:  c.Cluster,
+			Locality: record.Locality,
+			Ready:    c.Service.Ready(),
+			Total:    c.Service.Total(),
+			Weight:   c.Service.Weight,
+			Reach:    a.ways[i].reach,
+		}
+	}
+	viewer := v.viewer(view)
+	a.all = locality.Decide(viewer, locality.Policy{}, a.candidates)
+	for i, v := range a.all.Verdicts {
+		a.ways[i].tier = v.Tier
+	}
+	a.v4 = a.family(viewer, func(w addresses) bool { return len(w.v4) > 0 })
+	a.v6 = a.family(viewer, func(w addresses) bool { return len(w.v6) > 0 })
+	return a
+}
+
+// noting is the resolver's lookup; it notes that these answers depend on it.
+func (a *answers) noting(names *resolver) hostAddrs {
+	return func(cluster, host string) ([]netip.Addr, bool) {
+		a.usesNames = true
+		return names.Addrs(cluster, host)
+	}
+}
+
+func (v *viewpoint) viewer(view *View) locality.Viewer {
+	where := v.locality
+	if where == (discovery.Locality{}) {
+		where = view.Locality
+	}
+	return locality.Viewer{Cluster: view.Cluster, Network: view.Network, Locality: where}
+}
+
+// family decides among the candidates that have an address of one family, so
+// that a client which speaks only IPv6 gets an answer as long as any cluster
+// has one. The own cluster is the exception: its clients speak the family of
+// its Services, and an IPv6 address elsewhere would draw dual-stack clients
+// away from an IPv4 Service next to them. Then the answer is NODATA.
+func (a *answers) family(viewer locality.Viewer, has func(addresses) bool) *locality.Plan {
+	missing := false
+	for i, v := range a.all.Verdicts {
+		if v.Tier == locality.TierOut || has(a.ways[i]) {
+			continue
+		}
+		if v.Tier == locality.TierOwn {
+			return &locality.Plan{}
+		}
+		missing = true
+	}
+	if !missing {
+		return a.all
+	}
+	some := make([]locality.Candidate, len(a.candidates))
+	copy(some, a.candidates)
+	for i := range some {
+		if some[i].Reach.OK() && !has(a.ways[i]) {
+			some[i].Reach = locality.NoAddress
+		}
+	}
+	return locality.Decide(viewer, locality.Policy{}, some)
+}
+
+// waiting tells that nothing can be answered only because host names of
+// gateways are not resolved yet. That is no reason to say that there is
+// nothing: the client shall ask again.
+func (a *answers) waiting() bool {
+	if !a.all.Empty() {
+		return false
+	}
+	for _, v := range a.all.Verdicts {
+		if v.Reason == locality.ReasonUnresolved {
+			return true
+		}
+	}
+	return false
+}
+
+// index is a cluster's place among the candidates, -1 if it isn't one.
+func (a *answers) index(cluster string) int {
+	for i, c := range a.entry.Candidates {
+		if c.Cluster == cluster {
+			return i
+		}
+	}
+	return -1
+}

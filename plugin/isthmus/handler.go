@@ -1,0 +1,96 @@
+package isthmus
+
+import (
+	"context"
+	"strings"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/fall"
+	"github.com/coredns/coredns/plugin/ready"
+	"github.com/miekg/dns"
+)
+
+const pluginName = "isthmus"
+
+// Isthmus is one stanza of a Corefile.
+type Isthmus struct {
+	// Next is the plugin that gets what isn't ours.
+	Next plugin.Handler
+
+	zones   zones
+	ttl     uint32 // seconds; of all records, and of NODATA and NXDOMAIN
+	fall    fall.F
+	view    *viewpoint
+	metrics *metrics
+	random  func() uint64 // uniform; safe for concurrent use
+	server  serverAddrs   // of ns.dns.ZONE; set before the first query
+}
+
+var (
+	_ plugin.Handler  = (*Isthmus)(nil)
+	_ ready.Readiness = (*Isthmus)(nil)
+)
+
+// Name implements plugin.Handler.
+func (*Isthmus) Name() string { return pluginName }
+
+// Ready implements ready.Readiness: there is a state to answer from, be it
+// stale.
+func (p *Isthmus) Ready() bool {
+	return p.view.link.Table().Loaded() && p.view.link.View() != nil
+}
+
+// ServeDNS implements plugin.Handler. Errors and refusals are left to CoreDNS
+// to write, as its plugins do.
+func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if len(r.Question) != 1 { // RFC 9619
+		p.metrics.requests[resultFormErr].Inc()
+		return dns.RcodeFormatError, nil
+	}
+	lower := strings.ToLower(r.Question[0].Name) // allocates only if it changes something
+	z := p.zones.match(lower)
+	if z == nil {
+		return plugin.NextOrFailure(p.Name(), p.Next, ctx, w, r)
+	}
+	if r.Opcode != dns.OpcodeQuery { // CoreDNS lets NOTIFY through; nobody is our primary
+		p.metrics.requests[resultRefused].Inc()
+		return dns.RcodeNotImplemented, nil
+	}
+	q := query{Isthmus: p, req: r, zone: z, name: lower, qtype: r.Question[0].Qtype}
+	m, res := q.answer()
+	if res == resultNXDomain && p.fall.Through(lower) {
+		p.metrics.requests[resultFallthrough].Inc()
+		return plugin.NextOrFailure(p.Name(), p.Next, ctx, w, r)
+	}
+	p.metrics.requests[res].Inc()
+	switch res {
+	case resultServFail:
+		return dns.RcodeServerFailure, nil
+	case resultRefused:
+		return dns.RcodeRefused, nil
+	case resultNoData, resultNXDomain:
+		m = q.negative(res)
+	}
+	if p.view.link.Stale() {
+		markStale(m, r)
+	}
+	_ = w.WriteMsg(m) // a client that went away is nobody's error
+	return m.Rcode, nil
+}
+
+// markStale adds an Extended DNS Error, which only a client that speaks EDNS
+// may get: 3, or 19 with NXDOMAIN (RFC 8914 sections 4.4 and 4.20).
+func markStale(m, r *dns.Msg) {
+	if r.IsEdns0() == nil {
+		return
+	}
+	ede := &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeStaleAnswer, ExtraText: "no watcher connected"}
+	if m.Rcode == dns.RcodeNameError {
+		ede.InfoCode = dns.ExtendedErrorCodeStaleNXDOMAINAnswer
+	}
+	// Size, version and flags are filled in by CoreDNS from the request's.
+	m.Extra = append(m.Extra, &dns.OPT{
+		Hdr:    dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT},
+		Option: []dns.EDNS0{ede},
+	})
+}

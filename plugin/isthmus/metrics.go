@@ -1,0 +1,112 @@
+package isthmus
+
+import (
+	"sync"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
+)
+
+// result is how a query ended.
+type result uint8
+
+const (
+	resultAnswer result = iota
+	resultNoData
+	resultNXDomain
+	resultServFail
+	resultRefused
+	resultFormErr
+	resultFallthrough
+	resultCount
+)
+
+var resultNames = [resultCount]string{"answer", "nodata", "nxdomain", "servfail", "refused", "formerr", "fallthrough"}
+
+// metrics are counters that all stanzas share, with their labels resolved
+// beforehand: a query only increments.
+type metrics struct {
+	requests [resultCount]prometheus.Counter
+	answers  [locality.Tiers]prometheus.Counter
+}
+
+// defaultMetrics are those of CoreDNS's own registry. They are made at the
+// first stanza, so that a program that only links the plugin shows none.
+var defaultMetrics = sync.OnceValue(func() *metrics { return newMetrics(prometheus.DefaultRegisterer, links) })
+
+func newMetrics(reg prometheus.Registerer, r *registry) *metrics {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "requests_total",
+		Help:      "Queries for names in the plugin's zones, by result.",
+	}, []string{"result"})
+	answers := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "answers_total",
+		Help:      "Address answers, by the tier of the cluster that was chosen.",
+	}, []string{"tier"})
+	reg.MustRegister(requests, answers, &tableCollector{registry: r})
+	m := &metrics{}
+	for i, name := range resultNames {
+		m.requests[i] = requests.WithLabelValues(name)
+	}
+	for t := range m.answers {
+		m.answers[t] = answers.WithLabelValues(locality.Tier(t).String())
+	}
+	return m
+}
+
+// tableCollector reads the tables' sizes when asked. With several links, which
+// is rare, it tells sums, and stale when any is: a label would have to be the
+// watchers' addresses.
+type tableCollector struct{ registry *registry }
+
+var (
+	clustersDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "table_clusters"),
+		"Clusters in the table.", nil, nil)
+	servicesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "table_services"),
+		"Service records in the table, summed over clusters.", nil, nil)
+	staleDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "stale"),
+		"1 while no watcher is connected and answers come from what was last known.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (*tableCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- clustersDesc
+	ch <- servicesDesc
+	ch <- staleDesc
+}
+
+// Collect implements prometheus.Collector.
+func (c *tableCollector) Collect(ch chan<- prometheus.Metric) {
+	var clusters, services, stale float64
+	for _, l := range c.registry.held() {
+		for _, state := range l.Table().Clusters() {
+			clusters++
+			services += float64(state.Services)
+		}
+		if l.Stale() {
+			stale = 1
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(clustersDesc, prometheus.GaugeValue, clusters)
+	ch <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, services)
+	ch <- prometheus.MustNewConstMetric(staleDesc, prometheus.GaugeValue, stale)
+}
+
+// held lists the links that a stanza uses.
+func (r *registry) held() []link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var held []link
+	for _, s := range r.links {
+		if len(s.holders) > 0 {
+			held = append(held, s.link)
+		}
+	}
+	return held
+}

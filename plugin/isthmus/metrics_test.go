@@ -1,0 +1,83 @@
+package isthmus
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMetrics(t *testing.T) {
+	o := replaceOpen(t)
+	l := newLink(demoTable(t))
+	l.stale.Store(true)
+	o.link = func(linkConfig) *fakeLink { return l }
+	r := newRegistry(linger)
+	s, err := r.prepare(linkConfig{})
+	require.NoError(t, err)
+	reg := prometheus.NewPedanticRegistry()
+	p := newPlugin(l)
+	p.metrics = newMetrics(reg, r)
+	for _, q := range []*dns.Msg{
+		question("user-service.production.global.", dns.TypeA),
+		question("payment-service.production.global.", dns.TypeA),
+		question("payment-service.production.global.", dns.TypeA),
+		question("payment-service.production.global.", dns.TypeMX),
+		question("x.y.global.", dns.TypeA),
+		question("global.", dns.TypeAXFR),
+		new(dns.Msg),
+	} {
+		ask(t, p, q)
+	}
+	want := func(tables string) string {
+		return `# HELP coredns_isthmus_answers_total Address answers, by the tier of the cluster that was chosen.
+# TYPE coredns_isthmus_answers_total counter
+coredns_isthmus_answers_total{tier="other"} 2
+coredns_isthmus_answers_total{tier="own"} 1
+coredns_isthmus_answers_total{tier="region"} 0
+coredns_isthmus_answers_total{tier="zone"} 0
+# HELP coredns_isthmus_requests_total Queries for names in the plugin's zones, by result.
+# TYPE coredns_isthmus_requests_total counter
+coredns_isthmus_requests_total{result="answer"} 3
+coredns_isthmus_requests_total{result="fallthrough"} 0
+coredns_isthmus_requests_total{result="formerr"} 1
+coredns_isthmus_requests_total{result="nodata"} 1
+coredns_isthmus_requests_total{result="nxdomain"} 1
+coredns_isthmus_requests_total{result="refused"} 1
+coredns_isthmus_requests_total{result="servfail"} 0
+` + tables
+	}
+	tables := func(stale, clusters, services string) string {
+		return `# HELP coredns_isthmus_stale 1 while no watcher is connected and answers come from what was last known.
+# TYPE coredns_isthmus_stale gauge
+coredns_isthmus_stale ` + stale + `
+# HELP coredns_isthmus_table_clusters Clusters in the table.
+# TYPE coredns_isthmus_table_clusters gauge
+coredns_isthmus_table_clusters ` + clusters + `
+# HELP coredns_isthmus_table_services Service records in the table, summed over clusters.
+# TYPE coredns_isthmus_table_services gauge
+coredns_isthmus_table_services ` + services + `
+`
+	}
+	require.Equal(t, want(tables("0", "0", "0")), exposition(t, reg), "nobody holds the link")
+	h, err := r.acquire(s)
+	require.NoError(t, err)
+	require.Equal(t, want(tables("1", "3", "8")), exposition(t, reg))
+	r.release(h)
+	require.NoError(t, r.closeIdle(t.Context()))
+}
+
+// exposition is what a scrape of the registry returns.
+func exposition(t *testing.T, reg prometheus.Gatherer) string {
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	var b strings.Builder
+	for _, f := range families {
+		_, err := expfmt.MetricFamilyToText(&b, f)
+		require.NoError(t, err)
+	}
+	return b.String()
+}

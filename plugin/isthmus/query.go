@@ -1,0 +1,161 @@
+package isthmus
+
+import (
+	"github.com/miekg/dns"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
+)
+
+// query is one question to a stanza.
+type query struct {
+	*Isthmus
+	req   *dns.Msg
+	zone  *zone
+	name  string // lower case, in zone
+	qtype uint16
+	where *View
+}
+
+// owner is the name as it was asked: answers keep its letter case, which some
+// resolvers check (draft-vixie-dnsext-dns0x20).
+func (q *query) owner() string { return q.req.Question[0].Name }
+
+// answer finds the answer. The message is nil unless the result is
+// resultAnswer.
+func (q *query) answer() (*dns.Msg, result) {
+	if q.req.Question[0].Qclass != dns.ClassINET || q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR {
+		return nil, resultRefused
+	}
+	table := q.view.link.Table()
+	if q.where = q.view.link.View(); q.where == nil || !table.Loaded() {
+		return nil, resultServFail
+	}
+	n := parseName(q.zone.relative(q.name))
+	switch n.kind {
+	case nameApex:
+		return q.apex()
+	case nameClusters:
+		return q.clusters()
+	case nameServer:
+		return q.nameServer()
+	case nameVersion:
+		return q.version()
+	}
+	if n.key != "" {
+		if e := table.Lookup(n.key); e != nil {
+			return q.service(n, e)
+		}
+	}
+	full := q.name[:len(q.name)-1]
+	n2, host := aliasOf(full)
+	if e := table.Alias(host); e != nil {
+		return q.service(n2, e)
+	}
+	switch {
+	case n.kind == nameServerParent,
+		n.kind == nameNamespace && table.Namespace(n.namespace),
+		table.AliasBelow(full):
+		return nil, resultNoData // an empty non-terminal (RFC 8020)
+	}
+	return nil, resultNXDomain
+}
+
+// service answers a name that belongs to a service that exists.
+func (q *query) service(n name, e *discovery.Entry) (*dns.Msg, result) {
+	a := q.view.answers(e, q.where)
+	one := -1
+	if n.cluster != "" {
+		if one = a.index(n.cluster); one < 0 {
+			return nil, resultNXDomain
+		}
+	}
+	switch n.kind {
+	case nameService, nameCluster:
+		return q.plain(a, one)
+	case nameProto, nameClusterProto, namePort, nameClusterPort:
+		return q.port(a, one, n)
+	case nameWhy:
+		return q.why(a)
+	case nameHost:
+		return q.host(a, one, n.host)
+	}
+	return nil, resultNXDomain
+}
+
+// plain answers a service's own name, or its name in one cluster.
+func (q *query) plain(a *answers, one int) (*dns.Msg, result) {
+	switch q.qtype {
+	case dns.TypeA, dns.TypeAAAA:
+		return q.addresses(a, one)
+	case dns.TypeSRV:
+		return q.srv(a, one, name{})
+	case dns.TypeANY:
+		return q.minimal()
+	}
+	return nil, resultNoData
+}
+
+// addresses answers with the addresses of one cluster: the given one, or one
+// that is chosen by the plan of the family that was asked for.
+func (q *query) addresses(a *answers, one int) (*dns.Msg, result) {
+	r := q.random()
+	if one < 0 {
+		plan := a.v4
+		if q.qtype == dns.TypeAAAA {
+			plan = a.v6
+		}
+		one = plan.Pick(r)
+		if one < 0 {
+			return nil, a.nothing()
+		}
+	} else if a.ways[one].tier == locality.TierOut {
+		return nil, a.nothingOf(one)
+	}
+	way := &a.ways[one]
+	m := q.addressReply(way, r)
+	if m == nil {
+		return nil, resultNoData
+	}
+	q.metrics.answers[way.tier].Inc()
+	return m, resultAnswer
+}
+
+// host answers the name of one endpoint of a headless service.
+func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
+	c := a.entry.Candidates[one]
+	way, found := reachHost(q.where, clusterRecord(*a.records, c.Cluster), c.Service, host,
+		fitnessFor(q.where, *a.records), q.view.names.Addrs)
+	switch {
+	case !found:
+		return nil, resultNXDomain
+	case way.reach == locality.Unresolved:
+		return nil, resultServFail
+	case q.qtype == dns.TypeANY && way.reach.OK():
+		return q.minimal()
+	case q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
+		return nil, resultNoData
+	}
+	m := q.addressReply(&way, q.random())
+	if m == nil {
+		return nil, resultNoData
+	}
+	return m, resultAnswer
+}
+
+// nothing is the result when no candidate is left: NODATA, or a failure that
+// makes the client ask again if one may appear at any moment.
+func (a *answers) nothing() result {
+	if a.waiting() {
+		return resultServFail
+	}
+	return resultNoData
+}
+
+// nothingOf is nothing for one candidate.
+func (a *answers) nothingOf(i int) result {
+	if a.all.Verdicts[i].Reason == locality.ReasonUnresolved {
+		return resultServFail
+	}
+	return resultNoData
+}

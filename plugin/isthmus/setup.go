@@ -1,0 +1,86 @@
+package isthmus
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+)
+
+// stopTimeout is how long the end of the process waits for the links: the
+// snapshot is written then. Kubernetes gives a Pod 30 s, CoreDNS's lameduck
+// takes 5 of them.
+const stopTimeout = 10 * time.Second
+
+func init() { plugin.Register(pluginName, setup) }
+
+func setup(c *caddy.Controller) error {
+	s, err := parse(c)
+	if err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	shared, err := links.prepare(s.link)
+	if err != nil {
+		return plugin.Error(pluginName, c.Errf("%v", err))
+	}
+	p := &Isthmus{
+		zones:   s.zones,
+		ttl:     s.ttl,
+		fall:    s.fall,
+		view:    links.viewpoint(shared, s.locality),
+		metrics: defaultMetrics(),
+		random:  rand.Uint64,
+	}
+	config := dnsserver.GetConfig(c)
+	config.AddPlugin(func(next plugin.Handler) plugin.Handler {
+		p.Next = next
+		return p
+	})
+	hold(c, shared, func() {
+		p.server = boundAddrs(config.ListenHosts)
+		if s.link.insecure {
+			log.Warningf("Link to watchers %s is not encrypted and proves nobody's identity (insecure)", s.link.watchers)
+		}
+	})
+	return nil
+}
+
+// hold keeps the link for as long as the stanza serves. On a reload CoreDNS
+// starts the new stanzas, then stops the old ones; if the new ones fail, it
+// calls the old ones' OnRestartFailed and nothing of the new ones'.
+func hold(c *caddy.Controller, shared *sharedLink, started func()) {
+	var h *holder
+	c.OnStartup(func() (err error) {
+		if h, err = links.acquire(shared); err != nil {
+			return plugin.Error(pluginName, err)
+		}
+		started()
+		return nil
+	})
+	c.OnRestart(func() error {
+		links.beginReload()
+		return nil
+	})
+	c.OnRestartFailed(func() error {
+		links.endReload(true)
+		return nil
+	})
+	c.OnShutdown(func() error {
+		links.endReload(false)
+		if h != nil {
+			links.release(h)
+		}
+		return nil
+	})
+	c.OnFinalShutdown(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		if err := links.closeIdle(ctx); err != nil {
+			return plugin.Error(pluginName, err)
+		}
+		return nil
+	})
+}
