@@ -1,0 +1,211 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+)
+
+type fakeState struct {
+	table   *discovery.Table
+	members []Member
+	leading bool
+	ready   bool
+}
+
+func (s *fakeState) Table() *discovery.Table { return s.table }
+func (s *fakeState) Members() []Member       { return s.members }
+func (s *fakeState) Leading() bool           { return s.leading }
+func (s *fakeState) Ready() bool             { return s.ready }
+
+var about = About{Version: "v1", Clusterset: "prod", Cluster: "west", Watcher: "w-0.west", Started: time.Unix(1_700_000_000, 0).UTC()}
+
+func newService(namespace, name string, ready uint32) *discovery.Service {
+	return &discovery.Service{
+		Namespace: namespace, Name: name, Kind: discovery.KindClusterIP,
+		ClusterIPs: []netip.Addr{netip.MustParseAddr("10.0.0.1")},
+		Ports:      []discovery.Port{{Name: "http", Protocol: discovery.TCP, Port: 80, Gateway: 30080}},
+		Counts:     []discovery.ZoneCount{{Ready: ready, Total: ready + 1}},
+	}
+}
+
+func filled() *fakeState {
+	s := &fakeState{table: discovery.NewTable(), leading: true, ready: true, members: []Member{{Name: "w-0.west", Cluster: "west", Address: "192.0.2.1:7946", Self: true}}}
+	gateway := discovery.Gateway{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10")}, Port: 443, Kind: discovery.GatewayStatic}
+	s.table.Apply("west", discovery.Update{
+		Cluster: &discovery.Cluster{
+			Name: "west", UID: "u", Locality: discovery.Locality{Region: "us-west1", Zone: "us-west1-a"},
+			GatewaySets: []discovery.GatewaySet{{Name: discovery.DefaultGatewaySet, Gateways: []discovery.Gateway{gateway}}},
+		},
+		Whole: true, Services: []*discovery.Service{newService("production", "user", 2), newService("apollo", "config", 0)},
+	}, discovery.Version{Epoch: 3, Seq: 7})
+	s.table.Apply("east", discovery.Update{Whole: true, Services: []*discovery.Service{newService("production", "user", 5)}}, discovery.Version{Epoch: 1, Seq: 1})
+	return s
+}
+
+// serve runs a server as a watcher does.
+func serve(t *testing.T, state State) *Client {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	s := New(about, state, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	go func() { result <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-result)
+	})
+	c, err := NewClient(l.Addr().String())
+	require.NoError(t, err)
+	return c
+}
+
+func TestStatus(t *testing.T) {
+	got, err := serve(t, filled()).Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, Status{
+		About: about, Leading: true, Ready: true,
+		Clusters: []Cluster{
+			{Name: "east", Epoch: 1, Seq: 1, Services: 1},
+			{Name: "west", UID: "u", Locality: "us-west1/us-west1-a", Epoch: 3, Seq: 7, Services: 2},
+		},
+		Members: []Member{{Name: "w-0.west", Cluster: "west", Address: "192.0.2.1:7946", Self: true}},
+	}, got)
+}
+
+func TestServices(t *testing.T) {
+	c := serve(t, filled())
+	all, err := c.Services(t.Context(), "")
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Equal(t, "apollo", all[0].Namespace)
+	require.Equal(t, "user", all[1].Name)
+	require.Equal(t, []string{"east", "west"}, []string{all[1].Clusters[0].Cluster, all[1].Clusters[1].Cluster})
+	require.Nil(t, all[1].Clusters[0].Gateways, "east has no record yet")
+	require.Equal(t, Exported{
+		Cluster: "west", Kind: "clusterip", Ready: 2, Total: 3, Weight: 1,
+		ClusterIPs: []netip.Addr{netip.MustParseAddr("10.0.0.1")},
+		Ports:      []Port{{Name: "http", Protocol: "tcp", Port: 80, Gateway: 30080}},
+		Gateways:   []Gateway{{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10")}, Port: 443, Kind: "static"}},
+	}, all[1].Clusters[1])
+	one, err := c.Services(t.Context(), "apollo")
+	require.NoError(t, err)
+	require.Len(t, one, 1)
+}
+
+func TestPagesHoldEachServiceOnce(t *testing.T) {
+	state := &fakeState{table: discovery.NewTable()}
+	var services []*discovery.Service
+	for i := range 2*DefaultLimit + 17 {
+		// "n-0/x" is less than "n/x" as text, though the namespace comes later.
+		services = append(services, newService([]string{"n", "n", "n-0"}[i%3], fmt.Sprintf("s%d", i), 1))
+	}
+	state.table.Apply("west", discovery.Update{Whole: true, Services: services}, discovery.Version{Epoch: 1})
+	all, err := serve(t, state).Services(t.Context(), "")
+	require.NoError(t, err)
+	require.Len(t, all, len(services))
+	for i := range all[1:] {
+		a, b := all[i], all[i+1]
+		require.Negative(t, place{a.Namespace, a.Name}.compare(place{b.Namespace, b.Name}))
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	state := &fakeState{table: discovery.NewTable()}
+	get := func(path string) int {
+		w := httptest.NewRecorder()
+		New(about, state, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)).http.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code
+	}
+	require.Equal(t, http.StatusOK, get("/healthz"))
+	require.Equal(t, http.StatusServiceUnavailable, get("/readyz"))
+	state.ready = true
+	require.Equal(t, http.StatusOK, get("/readyz"))
+	require.Equal(t, http.StatusOK, get("/metrics"))
+}
+
+func TestBadRequests(t *testing.T) {
+	h := New(about, filled(), prometheus.NewRegistry(), slog.New(slog.DiscardHandler)).http.Handler
+	for _, tt := range []struct {
+		method, path string
+		code         int
+	}{
+		{http.MethodGet, "/api/v1/services?limit=0", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/services?limit=10001", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/services?limit=x", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/services?after=x", http.StatusBadRequest},
+		{http.MethodPost, "/api/v1/status", http.StatusMethodNotAllowed},
+		{http.MethodGet, "/", http.StatusNotFound},
+	} {
+		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, nil))
+			require.Equal(t, tt.code, w.Code)
+		})
+	}
+}
+
+func TestTooMuchAtOnceIsRefusedButHealthIsTold(t *testing.T) {
+	hold, held := make(chan struct{}), make(chan struct{}, atOnce)
+	h := bounded(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			held <- struct{}{}
+			<-hold
+		}
+	}))
+	ask := func(path string) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code
+	}
+	done := make(chan int, atOnce)
+	for range atOnce {
+		go func() { done <- ask("/slow") }()
+	}
+	for range atOnce {
+		<-held
+	}
+	require.Equal(t, http.StatusServiceUnavailable, ask("/metrics"))
+	require.Equal(t, http.StatusOK, ask("/healthz"))
+	close(hold)
+	for range atOnce {
+		require.Equal(t, http.StatusOK, <-done)
+	}
+	require.Equal(t, http.StatusOK, ask("/metrics"))
+}
+
+func TestClientSaysWhatWentWrong(t *testing.T) {
+	_, err := NewClient("ftp://x")
+	require.EqualError(t, err, `watcher address "ftp://x": want http://host:port`)
+	for _, tt := range []struct {
+		name, want string
+		answer     func(w http.ResponseWriter)
+	}{
+		{"refused", "ask the watcher: 503 Service Unavailable: too many", func(w http.ResponseWriter) { http.Error(w, "too\nmany", http.StatusServiceUnavailable) }},
+		{"not JSON", "watcher's answer: invalid character 'h' looking for beginning of value", func(w http.ResponseWriter) { _, _ = io.WriteString(w, "hello") }},
+		{"pages without end", "watcher's pages don't end", func(w http.ResponseWriter) { _ = json.NewEncoder(w).Encode(Services{Next: "a/b"}) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { tt.answer(w) }))
+			defer server.Close()
+			c, err := NewClient(server.URL)
+			require.NoError(t, err)
+			_, err = c.Services(t.Context(), "")
+			require.EqualError(t, err, tt.want)
+		})
+	}
+}

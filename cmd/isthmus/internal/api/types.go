@@ -1,0 +1,102 @@
+package api
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+)
+
+// State is what a watcher shows. Methods are called on many goroutines.
+type State interface {
+	Table() *discovery.Table
+	Members() []Member
+	// Leading tells whether this watcher publishes its cluster's part.
+	Leading() bool
+	// Ready tells whether agents may take the table for the whole: the own
+	// cluster's part is there, and what peers knew at the start.
+	Ready() bool
+}
+
+// About is what does not change while a watcher runs.
+type About struct {
+	Version    string    `json:"version"`
+	Clusterset string    `json:"clusterset"`
+	Cluster    string    `json:"cluster"`
+	Watcher    string    `json:"watcher"` // its member name
+	Started    time.Time `json:"started"`
+}
+
+// Member is a watcher in the pool.
+type Member struct {
+	Name    string `json:"name"` // "<watcher>.<cluster>"
+	Cluster string `json:"cluster"`
+	Address string `json:"address"` // host:port
+	Self    bool   `json:"self,omitempty"`
+}
+
+// Status is the answer of /api/v1/status.
+type Status struct {
+	About
+	Leading  bool      `json:"leading"`
+	Ready    bool      `json:"ready"`
+	Clusters []Cluster `json:"clusters"` // by name
+	Members  []Member  `json:"members"`  // by name
+}
+
+// Cluster is a cluster of the table.
+type Cluster struct {
+	Name     string `json:"name"`
+	UID      string `json:"uid"`
+	Network  string `json:"network,omitempty"`
+	Locality string `json:"locality,omitempty"`
+	Epoch    uint64 `json:"epoch"`
+	Seq      uint64 `json:"seq"`
+	Services int    `json:"services"`
+}
+
+// Services is the answer of /api/v1/services: a page in the order of
+// namespace and name.
+type Services struct {
+	Services []Service `json:"services"`
+	// Next continues after this page, as the parameter "after"; empty on the
+	// last one.
+	Next string `json:"next,omitempty"`
+}
+
+// Service is a name with the clusters that export it.
+type Service struct {
+	Namespace string     `json:"namespace"`
+	Name      string     `json:"name"`
+	Clusters  []Exported `json:"clusters"` // by name
+}
+
+// Exported is a service in one cluster.
+type Exported struct {
+	Cluster    string       `json:"cluster"`
+	Kind       string       `json:"kind"` // clusterip, headless or external
+	Ready      uint32       `json:"ready"`
+	Total      uint32       `json:"total"`
+	Weight     uint32       `json:"weight"`
+	ClusterIPs []netip.Addr `json:"clusterIPs,omitempty"`
+	Ports      []Port       `json:"ports,omitempty"`
+	Gateways   []Gateway    `json:"gateways,omitempty"`
+	Aliases    []string     `json:"aliases,omitempty"`
+}
+
+// Port is a service port; Gateway is its port at the gateway, 0 if the
+// gateway or the service's own port decides.
+type Port struct {
+	Name     string `json:"name,omitempty"`
+	Protocol string `json:"protocol"`
+	Port     uint16 `json:"port"`
+	Gateway  uint16 `json:"gateway,omitempty"`
+}
+
+// Gateway is where other clusters reach a service.
+type Gateway struct {
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	Hostname  string       `json:"hostname,omitempty"`
+	Port      uint16       `json:"port,omitempty"`
+	Kind      string       `json:"kind"`
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+)
+
+// status is what the state says now.
+func status(about About, state State) Status {
+	s := Status{About: about, Leading: state.Leading(), Ready: state.Ready(), Members: state.Members(), Clusters: []Cluster{}}
+	for _, c := range state.Table().Clusters() {
+		s.Clusters = append(s.Clusters, Cluster{
+			Name: c.Cluster.Name, UID: c.Cluster.UID, Network: c.Cluster.Network, Locality: c.Cluster.Locality.String(),
+			Epoch: c.Version.Epoch, Seq: c.Version.Seq, Services: c.Services,
+		})
+	}
+	if s.Members == nil {
+		s.Members = []Member{}
+	}
+	return s
+}
+
+// page lists up to limit services of a namespace ("" for all) whose place is
+// after the given one.
+func page(table *discovery.Table, namespace string, after place, limit int) Services {
+	// The table has no order. Of what follows, only the first limit + 1 are
+	// kept, in a heap's stead by sorting now and then: cost n log limit.
+	var found []*discovery.Entry
+	keep := func() {
+		slices.SortFunc(found, func(a, b *discovery.Entry) int { return placeOf(a).compare(placeOf(b)) })
+		if len(found) > limit+1 {
+			found = found[:limit+1]
+		}
+	}
+	table.Walk(func(e *discovery.Entry) bool {
+		p := placeOf(e)
+		if (namespace == "" || p.namespace == namespace) && p.compare(after) > 0 {
+			if found = append(found, e); len(found) > 2*(limit+1) {
+				keep()
+			}
+		}
+		return true
+	})
+	keep()
+	clusters := map[string]*discovery.Cluster{}
+	for _, c := range table.Clusters() {
+		clusters[c.Cluster.Name] = c.Cluster
+	}
+	out := Services{Services: []Service{}}
+	for _, e := range found[:min(len(found), limit)] {
+		out.Services = append(out.Services, service(e, clusters))
+	}
+	if len(found) > limit {
+		out.Next = placeOf(found[limit-1]).String()
+	}
+	return out
+}
+
+func service(e *discovery.Entry, clusters map[string]*discovery.Cluster) Service {
+	namespace, name := e.Key.Split()
+	out := Service{Namespace: namespace, Name: name, Clusters: []Exported{}}
+	for _, c := range e.Candidates {
+		out.Clusters = append(out.Clusters, exported(c, clusters[c.Cluster]))
+	}
+	return out
+}
+
+func exported(c discovery.Candidate, cluster *discovery.Cluster) Exported {
+	s := c.Service
+	out := Exported{
+		Cluster: c.Cluster, Kind: kinds[s.Kind], Ready: s.Ready(), Total: s.Total(),
+		Weight: max(s.Weight, 1), ClusterIPs: s.ClusterIPs, Aliases: s.Aliases,
+	}
+	for _, p := range s.Ports {
+		out.Ports = append(out.Ports, Port{Name: p.Name, Protocol: p.Protocol.String(), Port: p.Port, Gateway: p.Gateway})
+	}
+	if cluster != nil {
+		for _, g := range cluster.GatewaysFor(s) {
+			out.Gateways = append(out.Gateways, Gateway{Addresses: g.Addresses, Hostname: g.Hostname, Port: g.Port, Kind: g.Kind.String()})
+		}
+	}
+	return out
+}
+
+var kinds = map[discovery.Kind]string{
+	discovery.KindClusterIP: "clusterip", discovery.KindHeadless: "headless", discovery.KindExternal: "external",
+}
+
+// place is where a service stands in the order of pages.
+type place struct{ namespace, name string }
+
+func placeOf(e *discovery.Entry) place {
+	namespace, name := e.Key.Split()
+	return place{namespace, name}
+}
+
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(p.namespace, o.namespace), cmp.Compare(p.name, o.name))
+}
+
+// parsePlace reads what String wrote.
+func parsePlace(s string) (p place, ok bool) {
+	p.namespace, p.name, ok = strings.Cut(s, "/")
+	return p, ok
+}
+
+// String is "namespace/name".
+func (p place) String() string { return p.namespace + "/" + p.name }

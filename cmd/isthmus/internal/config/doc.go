@@ -1,0 +1,11 @@
+// Package config reads watcher.yaml, the file that tells a watcher which
+// cluster it speaks for, where that cluster's services come from, and how to
+// reach the other clusters.
+//
+// The file is read strictly and whole: every mistake in it is found at once,
+// and each is one line with the file, the line and what to write instead.
+// Nothing is accepted that this version does not act on. The package starts
+// nothing, opens no other file and knows no default that depends on the
+// machine; whether the files and addresses it names exist is for the command
+// to find out, which asks [Config.Problem] for the same kind of line.
+package config

@@ -1,0 +1,40 @@
+package watch
+
+import (
+	"time"
+
+	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/api"
+	"github.com/isthmus-dns/isthmus/discovery"
+)
+
+// shown is the watcher as its HTTP server sees it.
+type shown struct{ *Watcher }
+
+var _ api.State = shown{}
+
+// Table implements api.State.
+func (s shown) Table() *discovery.Table { return s.table }
+
+// Leading implements api.State.
+func (s shown) Leading() bool { return s.leading.now.Load() }
+
+// Ready implements api.State.
+func (s shown) Ready() bool { return s.replica.Ready() }
+
+// Members implements api.State.
+func (s shown) Members() []api.Member {
+	members := []api.Member{}
+	for _, m := range s.pool.Members() {
+		members = append(members, api.Member{Name: m.Name, Cluster: m.Cluster, Address: m.Addr, Self: m.Self})
+	}
+	return members
+}
+
+// newAPI makes the HTTP server of a watcher that is put together.
+func (w *Watcher) newAPI(version, member string) *api.Server {
+	about := api.About{
+		Version: version, Clusterset: w.config.Clusterset, Cluster: w.config.Cluster,
+		Watcher: member, Started: time.Now().UTC(),
+	}
+	return api.New(about, shown{w}, w.metrics, w.log)
+}

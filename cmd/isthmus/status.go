@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/api"
+)
+
+func newStatus() *cobra.Command {
+	var address, format string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a watcher knows of its clusterset",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := api.NewClient(address)
+			if err != nil {
+				return usage(err)
+			}
+			s, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return show(cmd.OutOrStdout(), format, s, func(w io.Writer) { statusTable(w, s) })
+		},
+	}
+	addressFlag(cmd, &address)
+	outputFlag(cmd, &format)
+	return cmd
+}
+
+func addressFlag(cmd *cobra.Command, address *string) {
+	cmd.Flags().StringVar(address, "addr", "http://127.0.0.1:8080", "the watcher's HTTP address")
+}
+
+func statusTable(w io.Writer, s api.Status) {
+	_, _ = fmt.Fprintf(w, "%s of %s, version %s, since %s\nready: %t, publishes: %t\n\n",
+		s.Watcher, s.Clusterset, s.Version, s.Started.Format("2006-01-02 15:04:05 MST"), s.Ready, s.Leading)
+	row(w, "CLUSTER", "LOCALITY", "NETWORK", "EPOCH.SEQ", "SERVICES", "WATCHERS")
+	watchers := map[string]int{}
+	for _, m := range s.Members {
+		watchers[m.Cluster]++
+	}
+	for _, c := range s.Clusters {
+		row(w, c.Name, c.Locality, c.Network, fmt.Sprintf("%d.%d", c.Epoch, c.Seq), strconv.Itoa(c.Services), strconv.Itoa(watchers[c.Name]))
+	}
+	_, _ = fmt.Fprintln(w)
+	row(w, "WATCHER", "ADDRESS")
+	for _, m := range s.Members {
+		row(w, m.Name, m.Address)
+	}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/config"
+	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/watch"
+)
+
+func newWatch() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Run a watcher: publish this cluster's services and follow the others'",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			w, err := newWatcher(file)
+			if err != nil {
+				return err
+			}
+			return runWatcher(cmd.Context(), w)
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+func configFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVarP(file, "config", "c", "watcher.yaml", "the watcher's configuration")
+}
+
+// newWatcher reads a configuration and takes what it names; whatever is wrong
+// there is the user's to mend.
+func newWatcher(file string) (*watch.Watcher, error) {
+	c, err := config.Load(file)
+	if err != nil {
+		return nil, usage(err)
+	}
+	w, err := watch.New(c, watch.Options{Logger: newLogger(), Version: moduleVersion()})
+	return w, usage(err)
+}
+
+// runWatcher lives until ctx ends. That another cluster has our name shows only
+// when we meet its peers, but is a mistake in the configuration all the same.
+func runWatcher(ctx context.Context, w *watch.Watcher) error {
+	err := w.Run(ctx)
+	if watch.IsConfig(err) {
+		return usage(err)
+	}
+	return err
+}
+
+// newLogger logs JSON to stderr, as programs that run in Pods do.
+func newLogger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+}
