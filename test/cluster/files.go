@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/gossip/trust"
+)
+
+// watcherYAML: names of files are relative to it. Each cluster has a region of
+// its own, so that none is nearer to another than the rest.
+const watcherYAML = `clusterset: %[1]s
+cluster: %[2]s
+locality: region-%[2]s/zone-a
+source:
+  manifests: {dir: manifests}
+gateways:
+  - name: default
+    addresses: [%[3]s]
+    port: 8080
+gossip: {listen: "%[4]s", advertise: "%[4]s", join: [%[5]s]}
+tls: {cert: watcher.crt, key: watcher.key, ca: ca.crt}
+state: state
+http: %[6]s
+`
+
+// corefile: names of files are relative to the root plugin's folder.
+const corefile = `global:%[1]s {
+    root %[2]s
+    bind 127.0.0.1
+    bufsize 1232
+    errors
+    ready %[3]s
+    isthmus {
+        watcher %[4]s
+        tls agent.crt agent.key ca.crt
+        node node-%[5]s
+        snapshot snapshot
+    }
+}
+`
+
+func (c *Cluster) writeFiles(join []string) {
+	require.NoError(c.t, os.MkdirAll(filepath.Join(c.Dir, "manifests"), 0o755))
+	for _, role := range []trust.Role{trust.Watcher, trust.Agent} {
+		Issue(c.t, c.Authority, trust.ID{Clusterset: Name, Cluster: c.Name, Role: role}, filepath.Join(c.Dir, string(role)))
+	}
+	var roots []byte
+	for _, a := range c.Trusts {
+		roots = append(roots, a.CertPEM()...)
+	}
+	require.NoError(c.t, os.WriteFile(filepath.Join(c.Dir, "ca.crt"), roots, 0o600))
+	for i, seed := range join {
+		join[i] = `"` + seed + `"`
+	}
+	yaml := fmt.Sprintf(watcherYAML, Name, c.Name, c.Gateway, c.Gossip, strings.Join(join, ", "), c.HTTP)
+	require.NoError(c.t, os.WriteFile(c.ConfigFile(), []byte(yaml), 0o600))
+	port := c.DNS[strings.LastIndexByte(c.DNS, ':')+1:]
+	text := fmt.Sprintf(corefile, port, c.Dir, c.Ready, c.Gossip, c.Label)
+	require.NoError(c.t, os.WriteFile(c.Corefile(), []byte(text), 0o600))
+}

@@ -1,0 +1,152 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/isthmus-dns/isthmus/test/kubetest"
+)
+
+// testLeaderKilled: of east's two watchers, the one that publishes dies.
+func testLeaderKilled(t *testing.T, cs *clusterset) {
+	const service, name = "stock", "stock.shop.global."
+	east := cs.east.world(t)
+	own := east.service(service, corev1.ServiceTypeLoadBalancer).Spec.ClusterIP
+	east.endpoints(service, "10.3.2.1")
+	east.balance(service, "203.0.113.81")
+	annotate(east, service)
+	before, after := answers{"203.0.113.81", "203.0.113.81", own}, answers{"203.0.113.82", "203.0.113.82", own}
+	cs.await(t, name, dns.TypeA, before)
+	leader, other := cs.east.leader(t)
+
+	end := cs.watch(t, name, before, after)
+	leader.kill()
+	killed := time.Now()
+	east.balance(service, "203.0.113.82")
+	cs.await(t, name, dns.TypeA, after, 15*time.Second)
+	t.Logf("a change made when the leader was killed arrived %v later", time.Since(killed))
+	require.True(t, other.leads(), "%s publishes now", other.name)
+	end()
+
+	// Back again, it follows.
+	leader.start(t)
+	east.balance(service, "203.0.113.83")
+	cs.await(t, name, dns.TypeA, answers{"203.0.113.83", "203.0.113.83", own})
+	require.Eventually(t, leader.ready, patience, 20*time.Millisecond)
+	require.False(t, leader.leads())
+	require.True(t, other.leads())
+}
+
+// leader waits until one of the site's two watchers publishes.
+func (s *site) leader(t *testing.T) (leader, other *watcher) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		i := slices.IndexFunc(s.watchers, (*watcher).leads)
+		if i < 0 {
+			return false
+		}
+		leader, other = s.watchers[i], s.watchers[1-i]
+		return !other.leads()
+	}, patience, 20*time.Millisecond, "one watcher of %s publishes", s.name)
+	return leader, other
+}
+
+// outage is how long the API server is away: far longer than a Lease lasts, so
+// the leader stands down.
+const outage = 20 * time.Second
+
+// testAPIServerAway: west's API server is away for a while, and meanwhile its
+// watcher is restarted.
+func testAPIServerAway(t *testing.T, cs *clusterset) {
+	const service, name = "orders", "orders.shop.global."
+	west := cs.west.world(t)
+	own := west.service(service, corev1.ServiceTypeLoadBalancer).Spec.ClusterIP
+	west.endpoints(service, "10.2.0.1")
+	west.balance(service, "192.0.2.81")
+	annotate(west, service)
+	before, after := answers{own, "192.0.2.81", "192.0.2.81"}, answers{own, "192.0.2.82", "192.0.2.82"}
+	cs.await(t, name, dns.TypeA, before)
+
+	end := cs.watch(t, name, before, after)
+	away := time.After(outage)
+	cs.west.kube.StopAPI()
+	w := cs.west.watchers[0]
+	require.Eventually(t, func() bool { return w.status() == status{Ready: true} }, patience, 50*time.Millisecond, "no Lease, no publisher")
+	// It learns its own cluster's part from the other clusters.
+	require.Zero(t, w.terminate(t))
+	w.start(t)
+	require.Eventually(t, w.ready, patience, 50*time.Millisecond)
+	<-away
+	cs.west.kube.StartAPI()
+	back := time.Now()
+	west.balance(service, "192.0.2.82")
+	cs.await(t, name, dns.TypeA, after, time.Minute)
+	t.Logf("a change made when the API server was back arrived %v later", time.Since(back))
+	end()
+}
+
+// testNoRights: a watcher without the rights of deploy/base/rbac.yaml says
+// which are missing, goes on trying, and needs no restart when it gets them.
+func testNoRights(t *testing.T, cs *clusterset) {
+	dir := t.TempDir()
+	w := cs.central.world(t)
+	w.namespace("bare")
+	admin := cs.central.kube
+	objects := bareRBAC(t)
+	for _, object := range objects {
+		if object.GetKind() == "ServiceAccount" {
+			admin.ApplyObjects(object)
+		}
+	}
+	// A clusterset of its own, as it would publish central's services.
+	writePKI(t, dir, "bare")
+	ports := freePorts(t, 2)
+	lone := &watcher{gossip: loopback(ports[0]), http: loopback(ports[1])}
+	file := writeWatcher(t, dir, "bare-watcher", map[string]any{
+		"cluster": "bare",
+		"source": map[string]any{"kubernetes": map[string]any{
+			"kubeconfig": writeKubeconfig(t, filepath.Join(dir, "kubeconfig"), admin.Token("bare", "isthmus-watcher")),
+		}},
+		"gossip": map[string]any{"listen": lone.gossip, "advertise": lone.gossip},
+		"tls":    tlsFiles("bare", "watcher"), "state": filepath.Join(dir, "state"), "http": lone.http,
+	})
+	lone.process = launch(t, "bare-watcher", dir, []string{"POD_NAME=watcher-0", "POD_NAMESPACE=bare"}, "watch", "-c", file)
+
+	account := `User \"system:serviceaccount:bare:isthmus-watcher\"`
+	for _, missing := range []string{
+		`cannot list resource \"services\"`, `cannot list resource \"endpointslices\"`, `cannot list resource \"nodes\"`,
+		`cannot get resource \"namespaces\"`, `cannot get resource \"leases\"`,
+	} {
+		require.Eventually(t, func() bool { return lone.logged(account, missing) }, patience, 50*time.Millisecond, missing)
+	}
+	require.True(t, lone.alive(), "it goes on trying")
+	require.False(t, lone.ready())
+
+	admin.ApplyObjects(objects...)
+	require.Eventually(t, func() bool { return lone.leads() && lone.ready() }, 2*patience, 50*time.Millisecond, "it publishes")
+	require.Zero(t, lone.terminate(t))
+}
+
+// bareRBAC are the objects of deploy/base/rbac.yaml in the namespace "bare".
+func bareRBAC(t *testing.T) []*unstructured.Unstructured {
+	t.Helper()
+	text, err := os.ReadFile(base("rbac.yaml"))
+	require.NoError(t, err)
+	objects, err := kubetest.Decode([]byte(strings.ReplaceAll(string(text), "namespace: isthmus", "namespace: bare")))
+	require.NoError(t, err)
+	for _, o := range objects {
+		if o.GetKind() == "ClusterRoleBinding" {
+			o.SetName("isthmus-watcher-bare") // central's own stays
+		}
+	}
+	return objects
+}
