@@ -1,0 +1,100 @@
+# make            builds bin/isthmus
+# make demo       three clusters on loopback, ready to be asked
+# make test       the tests
+# make help       all targets
+
+GO       ?= go
+BIN      := bin/isthmus
+BUILD    := build
+# Tools run at these versions, outside go.mod.
+LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT  := mvdan.cc/gofumpt@v0.12.0
+VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+BUF      := github.com/bufbuild/buf/cmd/buf@v1.57.2
+FUZZTIME ?= 30s
+DEMO_DIR ?= isthmus-demo
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test race fuzz lint fmt generate breaking e2e bench bench-propagation bench-dns kube vuln clean help tools
+
+build: $(BIN) ## build bin/isthmus
+
+# Go's build cache knows better than make what changed.
+.PHONY: $(BIN)
+$(BIN):
+	@command -v $(GO) >/dev/null || { echo "make: Go 1.26 or newer is needed: https://go.dev/doc/install" >&2; exit 2; }
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/isthmus
+
+demo: build ## run three clusters on loopback; stop with Ctrl-C
+	$(BIN) demo --dir $(DEMO_DIR)
+
+test: ## run the unit tests and those on loopback
+	$(GO) vet ./...
+	$(GO) test ./...
+
+race: ## run the tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+# Each fuzz target by itself, because go test takes only one at a time; two at
+# once on one core each. Minimizing is cut short: targets that verify signatures
+# have coverage that differs from run to run, which the minimizer takes for news.
+fuzz: ## fuzz each decoder for FUZZTIME (30s)
+	@mkdir -p $(BUILD)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' cmd discovery gossip plugin test \
+	  | sed 's|\(.*\)/[^/]*:func \(.*\)|\1 \2|' | sort \
+	  | xargs -P 2 -L 1 sh -c 'echo "fuzz $$0 $$1"; \
+	      $(GO) test ./$$0 -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x -parallel 1 >"$(BUILD)/fuzz-$$1.log" 2>&1 \
+	      || { cat "$(BUILD)/fuzz-$$1.log"; exit 255; }'
+
+lint: ## linters, formatting, the wire schema
+	$(GO) run $(LINT) run ./...
+	@out=$$($(GO) run $(GOFUMPT) -l cmd discovery gossip plugin test | grep -v '\.pb\.go$$' || true); \
+	  if [ -n "$$out" ]; then echo "gofumpt: run make fmt for:" $$out >&2; exit 1; fi
+	$(GO) run $(BUF) lint
+
+fmt: ## format the sources
+	$(GO) run $(GOFUMPT) -w $$(git ls-files '*.go' | grep -v '\.pb\.go$$')
+
+generate: ## generate the wire code from wire.proto
+	$(GO) run $(BUF) generate
+
+breaking: ## check the wire schema against the previous commit's
+	$(GO) run $(BUF) breaking --against '.git#ref=HEAD~1'
+
+vuln: ## known vulnerabilities (needs the network)
+	$(GO) run $(VULN) ./...
+
+# A real kube-apiserver and etcd in one program; its module is of its own so
+# that the product's go.mod stays small. Five minutes with an empty cache.
+kube: $(BUILD)/kube
+.PHONY: $(BUILD)/kube
+$(BUILD)/kube:
+	cd test/kube && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../$(BUILD)/kube .
+
+e2e: build kube ## the tests on real API servers
+	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m ./discovery/kube/ ./deploy/ ./test/...
+
+bench: ## benchmarks of the table, the replica and the answer path
+	$(GO) test -run '^$$' -bench . -benchmem ./discovery/ ./gossip/replica/ ./plugin/...
+
+bench-propagation: build ## change in one cluster to answer in another, 200 changes
+	ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -run '^$$' -bench Propagation -benchtime 1x ./test/propagation/
+
+bench-dns: build tools ## dnsperf against this server and CoreDNS hosts, CPU per query
+	ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -run '^$$' -bench DNSPerf -benchtime 1x -timeout 20m ./test/dnsperf/
+
+# dig to try things by hand, dnsperf for bench-dns, a C compiler for the race
+# detector.
+tools: ## install dig, dnsperf and gcc from Debian's packages if they are missing
+	@missing=; command -v dig >/dev/null || missing="$$missing bind9-dnsutils"; \
+	command -v dnsperf >/dev/null || missing="$$missing dnsperf"; \
+	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	if [ -n "$$missing" ]; then \
+	  if command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
+	  else echo "make: install what Debian calls$$missing" >&2; exit 2; fi; fi
+
+clean: ## remove what was built
+	rm -rf bin $(BUILD)
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
