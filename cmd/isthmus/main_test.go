@@ -17,6 +17,8 @@ import (
 
 	mdns "github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 // asProgram makes the test binary the program: what it prints and how it exits
@@ -59,7 +61,7 @@ type site struct {
 
 func newSite(t *testing.T) site {
 	t.Helper()
-	s := site{dir: t.TempDir(), gossip: freePort(t), http: freePort(t)}
+	s := site{dir: t.TempDir(), gossip: freeport.Port(t), http: freeport.Port(t)}
 	for _, args := range [][]string{
 		{"pki", "init", "--clusterset", "prod"},
 		{"pki", "issue", "--cluster", "west"},
@@ -90,16 +92,6 @@ func (s site) config() string {
 func (s site) write(t *testing.T, name, text string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600))
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	return port
 }
 
 // takenPort is a port that somebody listens on until the test ends.
@@ -228,7 +220,7 @@ func (s site) refused(t *testing.T, want string, args ...string) {
 
 func TestCheckSaysOK(t *testing.T) {
 	s := newSite(t)
-	s.write(t, "Corefile", fmt.Sprintf("global:%s {\n  isthmus {\n    watcher 127.0.0.1:%s\n    tls pki/west-agent.crt pki/west-agent.key pki/ca.crt\n    clusterset prod\n  }\n}\n", freePort(t), s.gossip))
+	s.write(t, "Corefile", fmt.Sprintf("global:%s {\n  isthmus {\n    watcher 127.0.0.1:%s\n    tls pki/west-agent.crt pki/west-agent.key pki/ca.crt\n    clusterset prod\n  }\n}\n", freeport.Port(t), s.gossip))
 	code, stdout, stderr := run(t, s.dir, "check", "-c", "watcher.yaml", "-conf", "Corefile", "-manifests", "west")
 	require.Zero(t, code, stderr)
 	require.Equal(t, "watcher.yaml: ok\nCorefile: ok\nwest: ok\n", stdout)
@@ -313,7 +305,7 @@ func TestWatchLives(t *testing.T) {
 // TestRunAnswers runs both halves in one process and asks over DNS.
 func TestRunAnswers(t *testing.T) {
 	s := newSite(t)
-	port := freePort(t)
+	port := freeport.Port(t)
 	s.write(t, "west/slice.yaml", `apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: a-1, namespace: b, labels: {kubernetes.io/service-name: a}}
@@ -347,7 +339,7 @@ endpoints: [{addresses: [10.1.0.1], conditions: {ready: true}}]
 // TestSignals: of those that CoreDNS outlives none ends an agent, and a reload
 // has the Corefile that came by the standard input.
 func TestSignals(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Port(t)
 	text := fmt.Sprintf(".:%s {\n  bind 127.0.0.1\n  hosts {\n    192.0.2.1 a.example\n  }\n}\n", port)
 	for name, args := range map[string][]string{
 		"dns": {"dns", "-conf", "stdin"},

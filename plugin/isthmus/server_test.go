@@ -24,6 +24,8 @@ import (
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 func init() {
@@ -58,25 +60,6 @@ func start(t *testing.T, body string) (instance *atomic.Pointer[caddy.Instance])
 func ports(i *caddy.Instance) (udp, tcp string) {
 	s := i.Servers()[0]
 	return s.LocalAddr().String(), s.Addr().String()
-}
-
-// freePort finds a port that is free for UDP and TCP.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 10 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		addr := l.Addr().String()
-		p, err := net.ListenPacket("udp", addr)
-		require.NoError(t, l.Close())
-		if err == nil {
-			require.NoError(t, p.Close())
-			_, port, _ := net.SplitHostPort(addr)
-			return port
-		}
-	}
-	t.Fatal("no port is free for both UDP and TCP")
-	return ""
 }
 
 func exchange(t *testing.T, network, addr string, m *dns.Msg) *dns.Msg {
@@ -143,7 +126,7 @@ func TestServer(t *testing.T) {
 // queries: none is lost or wrong, and the link stays.
 func TestReload(t *testing.T) {
 	o := replaceOpen(t)
-	port := freePort(t)
+	port := freeport.Port(t)
 	body := func(extra string) string {
 		return "global.:" + port + " {\n bind 127.0.0.1\n isthmus {\n watcher 127.0.0.1:1\n insecure\n" + extra + " }\n}\n"
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/gossip/trust"
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 // Name is the clusterset's.
@@ -95,7 +96,7 @@ func (s *Set) place(spec Spec) *Cluster {
 	index := len(s.Clusters) + 1
 	c := &Cluster{
 		Spec: spec, Dir: filepath.Join(s.dir, spec.Label), Gateway: fmt.Sprintf("192.0.2.%d", index),
-		DNS: FreePort(s.t), Ready: FreePort(s.t), Gossip: FreePort(s.t), HTTP: FreePort(s.t),
+		DNS: freeport.Addr(s.t), Ready: freeport.Addr(s.t), Gossip: freeport.Addr(s.t), HTTP: freeport.Addr(s.t),
 		t: s.t, index: index,
 	}
 	c.Watcher = c.process("watcher", "watch", "-c", c.ConfigFile())

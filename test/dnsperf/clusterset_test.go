@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/gossip/trust"
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 const (
@@ -37,7 +38,7 @@ func startClusterset(tb testing.TB, dir, program string) string {
 	writePKI(tb, dir)
 	writeManifests(tb, filepath.Join(dir, "east"))
 	require.NoError(tb, os.Mkdir(filepath.Join(dir, "west"), 0o755))
-	west, east := "127.0.0.1:"+freePort(tb), "127.0.0.1:"+freePort(tb)
+	west, east := "127.0.0.1:"+freeport.Port(tb), "127.0.0.1:"+freeport.Port(tb)
 	startWatcher(tb, dir, program, "west", "us-west1/us-west1-a", west, east)
 	startWatcher(tb, dir, program, "east", "us-east1/us-east1-b", east, west)
 	return west
@@ -57,7 +58,7 @@ http: 127.0.0.1:%[7]s
 `
 
 func startWatcher(tb testing.TB, dir, program, cluster, locality, listen, join string) {
-	config := fmt.Sprintf(watcherYAML, clusterset, cluster, locality, gateway, listen, join, freePort(tb))
+	config := fmt.Sprintf(watcherYAML, clusterset, cluster, locality, gateway, listen, join, freeport.Port(tb))
 	file := filepath.Join(dir, cluster+"-watcher.yaml")
 	require.NoError(tb, os.WriteFile(file, []byte(config), 0o600))
 	start(tb, dir, "watch-"+cluster, nil, program, "watch", "-c", file)

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 // One worker, as the others have one processor.
@@ -49,7 +51,7 @@ func knot(tb testing.TB, dir string) []*server {
 		fmt.Fprintf(&zone, "%s. A %s\n", qname(i), gateway)
 	}
 	require.NoError(tb, os.WriteFile(filepath.Join(dir, "global.zone"), []byte(zone.String()), 0o600))
-	port := freePort(tb)
+	port := freeport.Port(tb)
 	conf := filepath.Join(dir, "knot.conf")
 	require.NoError(tb, os.WriteFile(conf, []byte(fmt.Sprintf(knotConf, port, dir)), 0o600))
 	return []*server{{

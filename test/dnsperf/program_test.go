@@ -3,12 +3,9 @@
 package dnsperf
 
 import (
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 
@@ -91,25 +88,4 @@ func (p *process) said() string {
 		return err.Error()
 	}
 	return string(text[max(0, len(text)-4096):])
-}
-
-// freePort finds a loopback port that is free for TCP and UDP. It lies below
-// the range that Linux takes the ports of outgoing connections from.
-func freePort(tb testing.TB) string {
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(10000))
-		address := net.JoinHostPort("127.0.0.1", port)
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		p, err := net.ListenPacket("udp", address)
-		require.NoError(tb, l.Close())
-		if err == nil {
-			require.NoError(tb, p.Close())
-			return port
-		}
-	}
-	tb.Fatal("no free loopback port in 100 tries")
-	return ""
 }

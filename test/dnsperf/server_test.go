@@ -13,6 +13,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 // server is a DNS server under test.
@@ -49,14 +51,14 @@ const (
 func coreDNS(tb testing.TB, dir, program, name, stanza string, usual bool) *server {
 	var more strings.Builder
 	if usual {
-		fmt.Fprintf(&more, "    errors\n    prometheus 127.0.0.1:%s\n    loadbalance\n", freePort(tb))
+		fmt.Fprintf(&more, "    errors\n    prometheus 127.0.0.1:%s\n    loadbalance\n", freeport.Port(tb))
 	}
 	s := &server{name: name}
 	if *profiles != "" {
-		s.profile = "127.0.0.1:" + freePort(tb)
+		s.profile = "127.0.0.1:" + freeport.Port(tb)
 		fmt.Fprintf(&more, "    pprof %s\n", s.profile)
 	}
-	port := freePort(tb)
+	port := freeport.Port(tb)
 	s.addr = net.JoinHostPort("127.0.0.1", port)
 	file := fmt.Sprintf("Corefile-%s-%s", name, port)
 	text := fmt.Sprintf(corefile, port, more.String(), stanza)

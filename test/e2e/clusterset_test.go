@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/gossip/trust"
+	"github.com/isthmus-dns/isthmus/test/freeport"
 	"github.com/isthmus-dns/isthmus/test/kubetest"
 )
 
@@ -96,9 +97,8 @@ func (cs *clusterset) launch(t *testing.T) {
 // reserve finds the ports of n watchers.
 func (s *site) reserve(t *testing.T, n int) {
 	t.Helper()
-	ports := freePorts(t, 2*n)
-	for i := range n {
-		s.watchers = append(s.watchers, &watcher{gossip: loopback(ports[2*i]), http: loopback(ports[2*i+1])})
+	for range n {
+		s.watchers = append(s.watchers, &watcher{gossip: freeport.Addr(t), http: freeport.Addr(t)})
 	}
 }
 
@@ -220,5 +220,3 @@ func writePKI(t *testing.T, dir string, clusters ...string) {
 func tlsFiles(cluster, role string) map[string]string {
 	return map[string]string{"cert": cluster + "-" + role + ".crt", "key": cluster + "-" + role + ".key", "ca": "ca.crt"}
 }
-
-func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

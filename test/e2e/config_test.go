@@ -14,6 +14,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
+
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 // clustersetName is that of deploy/base.
@@ -47,13 +49,13 @@ func writeCorefile(t *testing.T, dir, cluster, watchers string) (file, address s
 	data, err := os.ReadFile(base("Corefile"))
 	require.NoError(t, err)
 	text := string(data)
-	ports := freePorts(t, 4)
+	address = freeport.Addr(t)
 	tls := tlsFiles(cluster, "agent")
 	for from, to := range map[string]string{
-		".:53 {":                            fmt.Sprintf(".:%d {\n    bind 127.0.0.1", ports[0]),
-		"ready :8181":                       "ready " + loopback(ports[1]),
-		"health :8080":                      "health " + loopback(ports[2]),
-		"prometheus :9153":                  "prometheus " + loopback(ports[3]),
+		".:53 {":                            fmt.Sprintf(".:%s {\n    bind 127.0.0.1", address[strings.LastIndex(address, ":")+1:]),
+		"ready :8181":                       "ready " + freeport.Addr(t),
+		"health :8080":                      "health " + freeport.Addr(t),
+		"prometheus :9153":                  "prometheus " + freeport.Addr(t),
 		" isthmus-watcher.isthmus.svc:7946": watchers,
 		"/etc/isthmus-tls/tls.crt":          filepath.Join(dir, tls["cert"]),
 		"/etc/isthmus-tls/tls.key":          filepath.Join(dir, tls["key"]),
@@ -65,7 +67,7 @@ func writeCorefile(t *testing.T, dir, cluster, watchers string) (file, address s
 	}
 	file = filepath.Join(dir, cluster+"-Corefile")
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-	return file, loopback(ports[0])
+	return file, address
 }
 
 // kubeconfig writes one with a token of the watcher's account: what the

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/isthmus-dns/isthmus/test/freeport"
 	"github.com/isthmus-dns/isthmus/test/kubetest"
 )
 
@@ -109,8 +110,7 @@ func testNoRights(t *testing.T, cs *clusterset) {
 	}
 	// A clusterset of its own, as it would publish central's services.
 	writePKI(t, dir, "bare")
-	ports := freePorts(t, 2)
-	lone := &watcher{gossip: loopback(ports[0]), http: loopback(ports[1])}
+	lone := &watcher{gossip: freeport.Addr(t), http: freeport.Addr(t)}
 	file := writeWatcher(t, dir, "bare-watcher", map[string]any{
 		"cluster": "bare",
 		"source": map[string]any{"kubernetes": map[string]any{

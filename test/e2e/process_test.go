@@ -2,12 +2,9 @@ package e2e
 
 import (
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,31 +128,4 @@ func (p *process) logged(parts ...string) bool {
 		}
 	}
 	return false
-}
-
-// freePorts finds loopback ports that nobody has, TCP or UDP. They lie below
-// the range of outgoing connections (from 32768 on Linux) and above that of
-// kubetest, so that a process finds its port free when it comes back.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range 1000 {
-		port := 30000 + rand.IntN(2768)
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		u, err := net.ListenPacket("udp", address)
-		if err == nil {
-			defer u.Close() // all stay open until the last is found, so each is found once
-			ports = append(ports, port)
-		}
-		defer l.Close()
-		if len(ports) == n {
-			return ports
-		}
-	}
-	t.Fatalf("found only %d of %d free ports", len(ports), n)
-	return nil
 }

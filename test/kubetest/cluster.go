@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 // Env names the environment variable with the path of the kube binary.
@@ -76,7 +78,7 @@ func (c *Cluster) start() error {
 		return err
 	}
 	var err error
-	if c.port, err = freePort(); err != nil {
+	if c.port, err = freeport.Take(); err != nil {
 		return err
 	}
 	if c.admin, err = c.config("kubetest-admin", "system:masters"); err != nil {
@@ -116,11 +118,11 @@ func (c *Cluster) credentials() error {
 func (c *Cluster) path(name string) string { return filepath.Join(c.dir, name) }
 
 func (c *Cluster) startEtcd() error {
-	client, err := freePort()
+	client, err := freeport.Take()
 	if err != nil {
 		return err
 	}
-	peer, err := freePort()
+	peer, err := freeport.Take()
 	if err != nil {
 		return err
 	}

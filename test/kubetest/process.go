@@ -1,14 +1,10 @@
 package kubetest
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
-	"strconv"
 )
 
 // process is a program that this package started.
@@ -79,18 +75,4 @@ func (p *process) tail() string {
 		return err.Error()
 	}
 	return string(text)
-}
-
-// freePort finds a loopback port that nobody listens on. It lies below the
-// range that Linux and others take the ports of outgoing connections from, so
-// that a stopped API server finds its port free when it comes back.
-func freePort() (string, error) {
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(10000))
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
-		if err == nil {
-			return port, listener.Close()
-		}
-	}
-	return "", errors.New("free loopback port: none found in 100 tries")
 }

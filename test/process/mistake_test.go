@@ -13,6 +13,7 @@ import (
 
 	"github.com/isthmus-dns/isthmus/gossip/trust"
 	"github.com/isthmus-dns/isthmus/test/cluster"
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 // soon is how long a program may take to find that it can't start.
@@ -80,7 +81,7 @@ func requireFree(t *testing.T, c *cluster.Cluster, but ...string) {
 	t.Helper()
 	for _, addr := range []string{c.Gossip, c.HTTP, c.DNS, c.Ready} {
 		if len(but) == 0 || addr != but[0] {
-			require.True(t, cluster.Free(addr), addr)
+			require.True(t, freeport.Free(addr), addr)
 		}
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
 // corefile writes a Corefile and returns its name.
@@ -24,26 +26,6 @@ func corefile(t *testing.T, text string) string {
 	file := filepath.Join(t.TempDir(), "Corefile")
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	return file
-}
-
-// freePort is a port that was free a moment ago, for UDP and TCP.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		c, err := net.ListenPacket("udp", l.Addr().String())
-		require.NoError(t, l.Close())
-		if err != nil {
-			continue
-		}
-		require.NoError(t, c.Close())
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		require.NoError(t, err)
-		return port
-	}
-	t.Fatal("no port is free for UDP and TCP")
-	return ""
 }
 
 // journal is a buffer that a server may write to while a test reads.
@@ -113,7 +95,7 @@ func hosts(port, ip string) string {
 }
 
 func TestRunServesAndLetsGo(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Port(t)
 	file := corefile(t, hosts(port, "192.0.2.1"))
 	pid := filepath.Join(t.TempDir(), "pid")
 	stop := start(t, Options{File: file, PidFile: pid})
@@ -148,7 +130,7 @@ func TestStopAtOnce(t *testing.T) {
 }
 
 func TestReloadKeepsTheOldOneWhenTheNewIsBroken(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Port(t)
 	file := corefile(t, hosts(port, "192.0.2.1"))
 	reload := make(chan os.Signal)
 	out := new(journal)
@@ -172,7 +154,7 @@ func TestReloadKeepsTheOldOneWhenTheNewIsBroken(t *testing.T) {
 // TestNoQueryIsLostInAReload asks all the while that the Corefile is read
 // again, over UDP as clients do.
 func TestNoQueryIsLostInAReload(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Port(t)
 	file := corefile(t, hosts(port, "192.0.2.1"))
 	reload := make(chan os.Signal)
 	out := new(journal)
@@ -231,7 +213,7 @@ func TestMistakes(t *testing.T) {
 
 // TestASecondServerIsRefused: CoreDNS alone would share the port with it.
 func TestASecondServerIsRefused(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Port(t)
 	file := corefile(t, hosts(port, "192.0.2.1"))
 	start(t, Options{File: file})
 	input, err := read(file)
@@ -242,7 +224,7 @@ func TestASecondServerIsRefused(t *testing.T) {
 }
 
 func TestCheckStartsNothing(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Port(t)
 	file := corefile(t, hosts(port, "192.0.2.1"))
 	require.NoError(t, Check(file))
 	_, err := ask("tcp", port, "a.example.")
