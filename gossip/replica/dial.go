@@ -45,10 +45,22 @@ func (t target) serverName(clusterset string) string {
 // dial makes a gRPC connection to a watcher; it connects at the first call and
 // resolves the address anew at each attempt.
 func dial(identity *trust.Identity, t target) (*grpc.ClientConn, error) {
+	return client(identity, t.addr, func(ctx context.Context, addr string) (net.Conn, error) {
+		return connect(ctx, identity, addr, t)
+	})
+}
+
+// dial makes a gRPC connection to a peer that is pulled from.
+func (r *Replica) dial(to Peer) (*grpc.ClientConn, error) {
+	if d := r.config.Dial; d != nil {
+		return client(r.config.Identity, to.Addr, func(ctx context.Context, _ string) (net.Conn, error) { return d(ctx, to) })
+	}
+	return dial(r.config.Identity, target{addr: to.Addr, member: to.Name, cluster: to.Cluster})
+}
+
+func client(identity *trust.Identity, addr string, dialer func(ctx context.Context, addr string) (net.Conn, error)) (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
-		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return connect(ctx, identity, addr, t)
-		}),
+		grpc.WithContextDialer(dialer),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxRPC), grpc.MaxCallSendMsgSize(maxRPC)),
 		// A watcher that vanished without a FIN is noticed in 15 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
@@ -63,7 +75,7 @@ func dial(identity *trust.Identity, t target) (*grpc.ClientConn, error) {
 	} else {
 		options = append(options, grpc.WithTransportCredentials(handshaken{}))
 	}
-	return grpc.NewClient("passthrough:///"+t.addr, options...)
+	return grpc.NewClient("passthrough:///"+addr, options...)
 }
 
 // connect dials and, unless the identity is plaintext, shakes hands.

@@ -65,7 +65,7 @@ func (r *Replica) fetch(ctx context.Context, cluster, hint string, attempt int, 
 		return nil, errNoSource
 	}
 	peer := sources[attempt%len(sources)]
-	conn, err := dial(r.config.Identity, target{addr: peer.Addr, member: peer.Name, cluster: peer.Cluster})
+	conn, err := r.dial(peer)
 	if err != nil {
 		return nil, err
 	}

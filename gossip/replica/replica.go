@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -47,9 +48,15 @@ type Config struct {
 	// replica waits a little for what peers still hold of its own cluster.
 	ExpectPeers bool
 	Limits      Limits // zero: DefaultLimits
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer
+	// Dial connects to a peer's port to pull from it, with whatever handshake
+	// is due. Nil: TCP, and the identity's TLS.
+	Dial       Dialer
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
 }
+
+// Dialer connects to a peer. It must give up when ctx ends.
+type Dialer func(ctx context.Context, to Peer) (net.Conn, error)
 
 // Replica is a watcher's copy of the clusterset's table: it takes part in
 // keeping all copies equal, and serves its own to peers and agents.

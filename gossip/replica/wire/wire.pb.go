@@ -1019,6 +1019,7 @@ type Message struct {
 	// Types that are valid to be assigned to Body:
 	//
 	//	*Message_Announcement
+	//	*Message_Digests
 	Body          isMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1070,6 +1071,15 @@ func (x *Message) GetAnnouncement() *Announcement {
 	return nil
 }
 
+func (x *Message) GetDigests() *Digests {
+	if x != nil {
+		if x, ok := x.Body.(*Message_Digests); ok {
+			return x.Digests
+		}
+	}
+	return nil
+}
+
 type isMessage_Body interface {
 	isMessage_Body()
 }
@@ -1078,9 +1088,15 @@ type Message_Announcement struct {
 	Announcement *Announcement `protobuf:"bytes,1,opt,name=announcement,proto3,oneof"`
 }
 
+type Message_Digests struct {
+	Digests *Digests `protobuf:"bytes,2,opt,name=digests,proto3,oneof"` // now and then to a random member: what was lost shows soon
+}
+
 func (*Message_Announcement) isMessage_Body() {}
 
-// Digests is what push/pull carries: who knows which versions.
+func (*Message_Digests) isMessage_Body() {}
+
+// Digests says who knows which versions; push/pull carries it too.
 type Digests struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"` // the sender's member name
@@ -1823,9 +1839,10 @@ const file_wire_proto_rawDesc = "" +
 	"\x05Delta\x12\x19\n" +
 	"\bbase_seq\x18\x01 \x01(\x04R\abaseSeq\x12/\n" +
 	"\achanged\x18\x02 \x03(\v2\x15.isthmus.wire.v1.ItemR\achanged\x12\x18\n" +
-	"\aremoved\x18\x03 \x03(\tR\aremoved\"V\n" +
+	"\aremoved\x18\x03 \x03(\tR\aremoved\"\x8c\x01\n" +
 	"\aMessage\x12C\n" +
-	"\fannouncement\x18\x01 \x01(\v2\x1d.isthmus.wire.v1.AnnouncementH\x00R\fannouncementB\x06\n" +
+	"\fannouncement\x18\x01 \x01(\v2\x1d.isthmus.wire.v1.AnnouncementH\x00R\fannouncement\x124\n" +
+	"\adigests\x18\x02 \x01(\v2\x18.isthmus.wire.v1.DigestsH\x00R\adigestsB\x06\n" +
 	"\x04body\"T\n" +
 	"\aDigests\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x121\n" +
@@ -1923,26 +1940,27 @@ var file_wire_proto_depIdxs = []int32{
 	12, // 8: isthmus.wire.v1.Announcement.delta:type_name -> isthmus.wire.v1.Delta
 	0,  // 9: isthmus.wire.v1.Delta.changed:type_name -> isthmus.wire.v1.Item
 	11, // 10: isthmus.wire.v1.Message.announcement:type_name -> isthmus.wire.v1.Announcement
-	15, // 11: isthmus.wire.v1.Digests.digests:type_name -> isthmus.wire.v1.Digest
-	10, // 12: isthmus.wire.v1.PullResponse.head:type_name -> isthmus.wire.v1.SignedHead
-	0,  // 13: isthmus.wire.v1.PullResponse.items:type_name -> isthmus.wire.v1.Item
-	20, // 14: isthmus.wire.v1.StreamMessage.viewer:type_name -> isthmus.wire.v1.Viewer
-	11, // 15: isthmus.wire.v1.StreamMessage.announcement:type_name -> isthmus.wire.v1.Announcement
-	21, // 16: isthmus.wire.v1.StreamMessage.synced:type_name -> isthmus.wire.v1.Synced
-	22, // 17: isthmus.wire.v1.StreamMessage.forget:type_name -> isthmus.wire.v1.Forget
-	2,  // 18: isthmus.wire.v1.Viewer.locality:type_name -> isthmus.wire.v1.Locality
-	20, // 19: isthmus.wire.v1.SnapshotHeader.viewer:type_name -> isthmus.wire.v1.Viewer
-	10, // 20: isthmus.wire.v1.SnapshotPart.head:type_name -> isthmus.wire.v1.SignedHead
-	0,  // 21: isthmus.wire.v1.SnapshotPart.items:type_name -> isthmus.wire.v1.Item
-	16, // 22: isthmus.wire.v1.Replica.Pull:input_type -> isthmus.wire.v1.PullRequest
-	18, // 23: isthmus.wire.v1.Replica.Subscribe:input_type -> isthmus.wire.v1.SubscribeRequest
-	17, // 24: isthmus.wire.v1.Replica.Pull:output_type -> isthmus.wire.v1.PullResponse
-	19, // 25: isthmus.wire.v1.Replica.Subscribe:output_type -> isthmus.wire.v1.StreamMessage
-	24, // [24:26] is the sub-list for method output_type
-	22, // [22:24] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	14, // 11: isthmus.wire.v1.Message.digests:type_name -> isthmus.wire.v1.Digests
+	15, // 12: isthmus.wire.v1.Digests.digests:type_name -> isthmus.wire.v1.Digest
+	10, // 13: isthmus.wire.v1.PullResponse.head:type_name -> isthmus.wire.v1.SignedHead
+	0,  // 14: isthmus.wire.v1.PullResponse.items:type_name -> isthmus.wire.v1.Item
+	20, // 15: isthmus.wire.v1.StreamMessage.viewer:type_name -> isthmus.wire.v1.Viewer
+	11, // 16: isthmus.wire.v1.StreamMessage.announcement:type_name -> isthmus.wire.v1.Announcement
+	21, // 17: isthmus.wire.v1.StreamMessage.synced:type_name -> isthmus.wire.v1.Synced
+	22, // 18: isthmus.wire.v1.StreamMessage.forget:type_name -> isthmus.wire.v1.Forget
+	2,  // 19: isthmus.wire.v1.Viewer.locality:type_name -> isthmus.wire.v1.Locality
+	20, // 20: isthmus.wire.v1.SnapshotHeader.viewer:type_name -> isthmus.wire.v1.Viewer
+	10, // 21: isthmus.wire.v1.SnapshotPart.head:type_name -> isthmus.wire.v1.SignedHead
+	0,  // 22: isthmus.wire.v1.SnapshotPart.items:type_name -> isthmus.wire.v1.Item
+	16, // 23: isthmus.wire.v1.Replica.Pull:input_type -> isthmus.wire.v1.PullRequest
+	18, // 24: isthmus.wire.v1.Replica.Subscribe:input_type -> isthmus.wire.v1.SubscribeRequest
+	17, // 25: isthmus.wire.v1.Replica.Pull:output_type -> isthmus.wire.v1.PullResponse
+	19, // 26: isthmus.wire.v1.Replica.Subscribe:output_type -> isthmus.wire.v1.StreamMessage
+	25, // [25:27] is the sub-list for method output_type
+	23, // [23:25] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -1952,6 +1970,7 @@ func file_wire_proto_init() {
 	}
 	file_wire_proto_msgTypes[13].OneofWrappers = []any{
 		(*Message_Announcement)(nil),
+		(*Message_Digests)(nil),
 	}
 	file_wire_proto_msgTypes[19].OneofWrappers = []any{
 		(*StreamMessage_Viewer)(nil),
