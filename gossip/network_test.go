@@ -76,7 +76,7 @@ func (p *port) WritePacket(b []byte, to Peer) (time.Time, error) {
 	}
 	now := time.Now()
 	select {
-	case dest.packets <- Packet{Buf: b, From: p.addr, At: now}:
+	case dest.packets <- Packet{Buf: b, From: p.addr, Sender: p.name, At: now}:
 		return now, nil
 	default:
 		return now, errors.New("queue full")
@@ -117,7 +117,7 @@ type recorder struct {
 	changes  int
 }
 
-func (r *recorder) HandleMessage(msg []byte) {
+func (r *recorder) HandleMessage(_ string, msg []byte) {
 	r.mu.Lock()
 	seen := slices.Contains(r.messages, string(msg))
 	r.messages = append(r.messages, string(msg))

@@ -18,10 +18,10 @@ import (
 // echo is a Handler that hands messages to a test.
 type echo struct{ messages chan string }
 
-func (e *echo) HandleMessage(msg []byte) { e.messages <- string(msg) }
-func (e *echo) Digest() []byte           { return []byte("digest") }
-func (e *echo) HandleDigest([]byte)      {}
-func (e *echo) PeersChanged()            {}
+func (e *echo) HandleMessage(_ string, msg []byte) { e.messages <- string(msg) }
+func (e *echo) Digest() []byte                     { return []byte("digest") }
+func (e *echo) HandleDigest([]byte)                {}
+func (e *echo) PeersChanged()                      {}
 
 type member struct {
 	*gossip.Pool
