@@ -40,6 +40,9 @@ type Limits struct {
 	QueueOctets        int           // that wait for one peer
 	WriteTimeout       time.Duration // for a batch of packets to leave
 	IdleTimeout        time.Duration // a packet connection without a packet either way
+
+	Shares Shares // of one cluster, at once
+	Rates  Rates  // of one cluster or address
 }
 
 // DefaultLimits suit a clusterset of 1,000 clusters.
@@ -63,6 +66,8 @@ func DefaultLimits() Limits {
 }
 
 func (l *Limits) setDefaults() {
+	l.Shares.setDefaults()
+	l.Rates.setDefaults()
 	d := DefaultLimits()
 	for _, f := range []struct{ v, def *int }{
 		{&l.Conns, &d.Conns},
