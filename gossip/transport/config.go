@@ -38,7 +38,7 @@ type Limits struct {
 	PacketConnsPerPeer int           // beyond it the oldest goes
 	QueuePackets       int           // that wait for one peer
 	QueueOctets        int           // that wait for one peer
-	WriteTimeout       time.Duration // for a batch of packets to leave
+	WriteTimeout       time.Duration // for a batch of packets to leave, and for a frame's body to follow its header
 	IdleTimeout        time.Duration // a packet connection without a packet either way
 
 	Shares Shares // of one cluster, at once

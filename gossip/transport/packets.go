@@ -21,9 +21,6 @@ const (
 	// batch is how many octets of waiting packets leave in one write: a TLS
 	// record. Nothing ever waits for a batch to fill.
 	batch = 16 << 10
-
-	// bodyTimeout is how long a frame's body may take after its header.
-	bodyTimeout = 10 * time.Second
 )
 
 var (
@@ -78,6 +75,8 @@ func (l *link) read(ctx context.Context, c *packetConn) {
 	switch {
 	case errors.Is(err, errFrame):
 		l.t.refuse(c.RemoteAddr(), refusedFrame, fmt.Errorf("%s: %w", c.peer, err))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		l.t.refuse(c.RemoteAddr(), refusedTimeout, fmt.Errorf("%s: half a frame: %w", c.peer, err))
 	case errors.Is(err, errFlood):
 		l.t.refuse(c.RemoteAddr(), refusedFlood, fmt.Errorf("%s: %w", c.peer, err))
 		l.t.cutCluster(clusterOf(c.peer))
@@ -95,7 +94,7 @@ func (t *Transport) readFrames(ctx context.Context, c *packetConn) error {
 			return err
 		}
 		if r.Buffered() < size {
-			if err := c.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+			if err := c.SetReadDeadline(time.Now().Add(t.cfg.Limits.WriteTimeout)); err != nil {
 				return err
 			}
 		}
