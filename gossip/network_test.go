@@ -76,7 +76,7 @@ func (p *port) WritePacket(b []byte, to Peer) (time.Time, error) {
 	}
 	now := time.Now()
 	select {
-	case dest.packets <- Packet{Buf: b, From: p.addr, At: now}:
+	case dest.packets <- Packet{Buf: b, Peer: p.name, From: p.addr, At: now}:
 		return now, nil
 	default:
 		return now, errors.New("queue full")

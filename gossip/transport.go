@@ -25,7 +25,7 @@ type Peer struct {
 // Packet is one packet as it arrived. Buf is the receiver's.
 type Packet struct {
 	Buf  []byte
-	Peer string // name of the member that sent it, as the Transport has authenticated it; "" if it does not know
+	Peer string // name of the member that sent it, as the Transport has authenticated it; "": not known, and not limited
 	From net.Addr
 	At   time.Time // when it arrived: round-trip times are measured by it
 }
