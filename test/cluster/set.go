@@ -244,7 +244,13 @@ func Issue(t testing.TB, a *trust.Authority, id trust.ID, base string) {
 // for a test that speaks the protocols by hand.
 func (c *Cluster) Identity() *trust.Identity {
 	c.t.Helper()
-	base := filepath.Join(c.Dir, string(trust.Watcher))
+	return c.IdentityOf(trust.Watcher)
+}
+
+// IdentityOf is that of the cluster's watcher or agent.
+func (c *Cluster) IdentityOf(role trust.Role) *trust.Identity {
+	c.t.Helper()
+	base := filepath.Join(c.Dir, string(role))
 	id, err := trust.Load(trust.Files{Cert: base + ".crt", Key: base + ".key", CA: filepath.Join(c.Dir, "ca.crt")}, Name)
 	require.NoError(c.t, err)
 	return id
