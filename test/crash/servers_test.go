@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/test/cluster"
+	"github.com/isthmus-dns/isthmus/test/history"
 	"github.com/isthmus-dns/isthmus/test/kubetest"
 )
 
@@ -125,53 +126,49 @@ func TestLeaderFrozen(t *testing.T) {
 	sc.judge()
 }
 
-// TestOldBackup puts east's etcd back to an old backup under running watchers:
-// services and the epoch's ConfigMap are older than what all others hold.
-// Nobody takes a version below what it has, and all come to show what the API
-// server says now.
+// TestOldBackup puts east's etcd back to old backups: services and the epoch's
+// ConfigMap are older than what all others hold. Nobody takes a version below
+// what it has, and all come to show what the API server says now, be the
+// watchers left alone, the leader killed afterwards, or both.
 func TestOldBackup(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		kills func(sc *scene)
-	}{
-		{"under running watchers", func(*scene) {}},
-		{"the leader dies afterwards", func(sc *scene) {
+	sc, kube := elected(t)
+	watchers := sc.set.Clusters[2].Watchers
+	for n := range of(3, 30) {
+		sc.leader()
+		time.Sleep(sc.between(500*time.Millisecond, time.Second)) // of changes
+		backup := kube.Backup()
+		epoch := sc.epoch()
+		sc.newEpoch()
+		require.Greater(t, sc.epoch(), epoch, "the backup is old")
+		sc.load.stop()
+		sc.outrun()
+		sc.restore(kube, backup)
+		switch n % 3 {
+		case 1:
 			leader, other := sc.leader()
 			leader.Kill()
 			eventually(sc.T, "the other watcher takes over", func() bool { return leads(other) })
 			leader.Start()
-		}},
-		{"both watchers die at once", func(sc *scene) {
-			for _, w := range sc.set.Clusters[2].Watchers {
+		case 2:
+			for _, w := range watchers {
 				w.Kill()
 			}
-			for _, w := range sc.set.Clusters[2].Watchers {
+			for _, w := range watchers {
 				w.Start()
 			}
-		}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			sc, kube := elected(t)
-			to := sc.load.to.(server)
-			sc.leader()
-			time.Sleep(sc.between(500*time.Millisecond, time.Second)) // of changes
-			backup := kube.Backup()
-			epoch, err := to.epoch()
-			require.NoError(t, err)
-			sc.newEpochs(2)
-			later, err := to.epoch()
-			require.NoError(t, err)
-			require.Greater(t, later, epoch, "the backup is old")
-			sc.load.stop()
-			sc.outrun()
-			sc.restore(kube, backup)
-			tt.kills(sc)
-			sc.load.run()
-			sc.leader()
-			time.Sleep(time.Second) // of changes
-			sc.judge()
-		})
+		}
+		sc.load.run()
 	}
+	sc.leader()
+	time.Sleep(time.Second) // of changes
+	sc.judge()
+}
+
+func (sc *scene) epoch() uint64 {
+	sc.Helper()
+	n, err := sc.load.to.(server).epoch()
+	require.NoError(sc, err)
+	return n
 }
 
 // outrun writes more than a starting API server does, so that what watchers saw
@@ -186,16 +183,14 @@ func (sc *scene) outrun() {
 	}
 }
 
-// newEpochs has a leader give up and take the Lease again.
-func (sc *scene) newEpochs(n int) {
+// newEpoch has a leader give up and take the Lease again.
+func (sc *scene) newEpoch() {
 	sc.Helper()
-	for range n {
-		leader, _ := sc.leader()
-		from := size(sc.T, leader.Process)
-		leader.Kill()
-		leader.Start()
-		sc.logged(leader.Process, from, `"msg":"publishing"`)
-	}
+	leader, _ := sc.leader()
+	from := size(sc.T, leader.Process)
+	leader.Kill()
+	leader.Start()
+	sc.logged(leader.Process, from, `"msg":"publishing"`)
 }
 
 // restore goes back to a backup and tells the history what is true then.
@@ -206,6 +201,6 @@ func (sc *scene) restore(kube *kubetest.Cluster, b kubetest.Backup) {
 	kube.Restore(b)
 	truth, err := sc.load.to.(server).truth()
 	require.NoError(sc, err)
-	sc.recordRestore(began, truth)
+	sc.history.Restore(history.Restore{Cluster: sc.load.cluster, Began: began, Truth: truth})
 	sc.load.restored(truth, above)
 }
