@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
@@ -53,6 +54,12 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 		return fmt.Errorf("epoch: %w", err)
 	}
 	p.log.Info("publishing", "cluster", p.replica.cluster, "epoch", epoch)
+	p.forgetHolds()
+	reviewing, stop := context.WithCancel(ctx)
+	var reviews sync.WaitGroup
+	reviews.Go(func() { p.review(reviewing) })
+	defer reviews.Wait()
+	defer stop()
 	if err := p.publish(&wire.Head{Epoch: epoch, Seq: 1}, p.takeAll()); err != nil {
 		return err
 	}
