@@ -14,6 +14,11 @@ import (
 // a higher epoch of it was seen.
 var errDeposed = errors.New("another watcher publishes under a higher epoch")
 
+// errNoEpochLeft means that somebody who had a key of our cluster has signed
+// the highest epoch that peers take: nothing can follow it.
+var errNoEpochLeft = errors.New("no epoch is left above what was signed in this cluster's name; " +
+	"see \"When a key was stolen\" in the README of gossip/replica")
+
 // Lead publishes until ctx ends: call it while this watcher is the elected
 // one. It takes a new epoch first, so that whatever an earlier leader still
 // sends is older than what this one says.
@@ -49,9 +54,17 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 	if h := p.replica.store.heads.get(p.replica.cluster); h != nil {
 		seen = h.Epoch
 	}
+	if seen >= maxEpoch { // before anything is stored that would have to be mended, too
+		return errNoEpochLeft
+	}
 	epoch, err := epochs.NextEpoch(ctx, seen)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("epoch: %w", err)
+	case epoch > maxEpoch:
+		return fmt.Errorf("%w: the store gave %d", errNoEpochLeft, epoch)
+	case epoch <= seen:
+		return fmt.Errorf("epoch: the store gave %d, which is not above %d", epoch, seen)
 	}
 	p.log.Info("publishing", "cluster", p.replica.cluster, "epoch", epoch)
 	p.forgetHolds()
