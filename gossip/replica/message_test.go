@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -79,4 +80,41 @@ func TestLargeMessageGoesOnAsAHead(t *testing.T) {
 	onward := alone(t, "central")
 	onward.HandleMessage(n.broadcast[0])
 	require.Contains(t, onward.puller.wants, "east")
+}
+
+// TestAlarmsAreThereFromTheStart: a counter that appears with its first count
+// has no increase that an alert could see.
+func TestAlarmsAreThereFromTheStart(t *testing.T) {
+	identity, err := trust.Insecure(trust.ID{Clusterset: "test", Cluster: "west", Role: trust.Watcher})
+	require.NoError(t, err)
+	registry := prometheus.NewRegistry()
+	r, err := New(Config{Member: "w0.west", Identity: identity, Table: discovery.NewTable(), Registerer: registry})
+	require.NoError(t, err)
+	alarm := func(reason string) float64 {
+		families, err := registry.Gather()
+		require.NoError(t, err)
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if f.GetName() == "isthmus_replica_refused_total" && m.GetLabel()[0].GetValue() == reason {
+					return m.GetCounter().GetValue()
+				}
+			}
+		}
+		return -1
+	}
+	require.Zero(t, alarm("equivocation"))
+	require.Zero(t, alarm("cloned"))
+
+	content, other := records(t, service("user", 1)), records(t, service("user", 2))
+	o := owns(t, "east", &wire.Head{Uid: "u", Epoch: 2, Seq: 5}, service("user", 1))
+	_, _, err = r.store.adopt("east", o.answer(), emptyPart)
+	require.NoError(t, err)
+	_, twice := from(t, o.identity(t), &wire.Head{Uid: "u", Epoch: 2, Seq: 5}, other)
+	r.HandleMessage(twice)
+	require.EqualValues(t, 1, alarm("equivocation"))
+	_, clone := from(t, o.identity(t), &wire.Head{Uid: "v", Epoch: 9, Seq: 1}, other)
+	r.HandleMessage(clone)
+	require.EqualValues(t, 1, alarm("cloned"))
+	_, part := r.store.get("east")
+	require.Equal(t, content.root, part.root, "the first stays")
 }

@@ -42,6 +42,9 @@ func newMetrics(r prometheus.Registerer, table *discovery.Table) *metrics {
 			Help: "Agents that stream the table from this watcher now.",
 		}),
 	}
+	for _, reason := range alarms { // from the start, so that a first one is an increase
+		m.refused.WithLabelValues(reason)
+	}
 	if r != nil {
 		r.MustRegister(m.announcements, m.refused, m.pulls, m.published, m.held, m.streams,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
