@@ -50,8 +50,23 @@ func (w *lawWorld) pullInto(s *store, from *lawNode, cluster string, meanwhile f
 	require.NoError(w.t, err, "seed %d", w.seed)
 	if result == applied {
 		w.did["applied by pull"]++
+		w.requireTable(s, cluster)
 	}
 	return h, result
+}
+
+// requireTable compares the table with the part that it is made from.
+func (w *lawWorld) requireTable(s *store, cluster string) {
+	want := map[string]uint32{}
+	_, p := s.get(cluster)
+	for key, value := range itemsOf(p) {
+		if k, ok := parseServiceKey(key); ok {
+			record, err := decodeService(k, []byte(value))
+			require.NoError(w.t, err)
+			want[record.Name] = record.Ready()
+		}
+	}
+	require.Equal(w.t, want, shownOf(s.table, cluster), "seed %d: table of %s", w.seed, cluster)
 }
 
 // requireSpoiltIsRefused takes away, changes or adds an item.
@@ -76,7 +91,7 @@ func (w *lawWorld) requireSpoiltIsRefused(s *store, cluster string, got *pulled,
 }
 
 func (w *lawWorld) pull(to, from *lawNode, cluster string) bool {
-	h, result := w.pullInto(to.store, from, cluster, w.deliver)
+	h, result := w.pullInto(to.store, from, cluster, func() { w.deliverTo(to, cluster) })
 	if h != nil && result != old {
 		to.puller.took(h)
 	}

@@ -17,7 +17,7 @@ import (
 const (
 	schedulesVar     = "ISTHMUS_SCHEDULES"
 	seedVar          = "ISTHMUS_SEED"
-	defaultSchedules = 150
+	defaultSchedules = 120
 )
 
 // TestLaws runs random schedules of a clusterset in memory: messages that are
@@ -77,8 +77,8 @@ func (w *lawWorld) step() {
 		{5, w.lose},
 		{12, w.changeSource},
 		{6, w.sourceCatchesUp},
-		{12, w.publish},
-		{3, w.elect},
+		{16, w.publish},
+		{5, w.elect},
 		{4, w.beat},
 		{3, w.replay},
 		{3, w.forge},
@@ -90,7 +90,7 @@ func (w *lawWorld) step() {
 		{2, w.agentMoves},
 		{3, w.agentPulls},
 	} {
-		if w.rng.IntN(103) < op.weight {
+		if w.rng.IntN(109) < op.weight {
 			op.do()
 			w.requireForward()
 		}
@@ -126,7 +126,7 @@ func (w *lawWorld) repair() {
 		n.catchUp()
 	}
 	for _, cluster := range w.clusters {
-		w.led[cluster] = w.rng.IntN(4) > 0
+		w.led[cluster] = w.rng.IntN(4) > 0 || w.onlyAgentsKnow(cluster)
 		if w.led[cluster] {
 			w.lead(w.watchersOf(cluster)[w.rng.IntN(2)])
 		}

@@ -195,6 +195,15 @@ func (w *lawWorld) deliver() {
 	}
 }
 
+// deliverTo hands over what is on its way to a watcher about a cluster.
+func (w *lawWorld) deliverTo(to *lawNode, cluster string) {
+	for _, p := range slices.Clone(w.packets) {
+		if p.to == to && p.cluster == cluster && w.rng.IntN(2) == 0 {
+			w.hand(to, cluster, p.msg)
+		}
+	}
+}
+
 func (w *lawWorld) hand(to *lawNode, cluster string, msg []byte) {
 	before := to.store.heads.get(cluster)
 	to.HandleMessage(msg)
@@ -272,10 +281,16 @@ func (n *lawNode) catchUp() {
 // publish is what a leader does, or one that does not know that it was
 // followed.
 func (w *lawWorld) publish() {
-	n := w.pick()
-	if !n.leads {
+	var leaders []*lawNode
+	for _, n := range w.nodes {
+		if n.leads {
+			leaders = append(leaders, n)
+		}
+	}
+	if len(leaders) == 0 {
 		return
 	}
+	n := leaders[w.rng.IntN(len(leaders))]
 	if err := n.publisher.publishPending(n.epoch); err != nil {
 		require.True(w.t, errors.Is(err, errDeposed), "seed %d: %v", w.seed, err)
 		n.leads = false
@@ -327,18 +342,37 @@ func (w *lawWorld) crash() {
 	w.did["crashed"]++
 }
 
+// onlyAgentsKnow tells that the newest version of a cluster is known to no
+// watcher any more: those that had it have crashed, all of them. Agents keep
+// it, and follow as soon as somebody leads again.
+func (w *lawWorld) onlyAgentsKnow(cluster string) bool {
+	newest := func(copies []*lawCopy) (v discovery.Version) {
+		for _, c := range copies {
+			if h := c.held.heads.get(cluster); h != nil && v.Less(h.version()) {
+				v = h.version()
+			}
+		}
+		return v
+	}
+	all := w.copies()
+	return newest(all[:len(w.nodes)]).Less(newest(all[len(w.nodes):]))
+}
+
 // loseEpochs takes a cluster's epoch store away. Who leads next has heard what
 // all others hold. (A leader whose messages reached nobody before it died with
 // the store is beyond help: what is still on its way from it is lost here.)
 func (w *lawWorld) loseEpochs() {
 	cluster := w.cluster()
+	if w.onlyAgentsKnow(cluster) {
+		return // nobody tells the next leader
+	}
 	ofIt := func(p lawPacket) bool { return p.cluster == cluster }
 	w.packets, w.sent = slices.DeleteFunc(w.packets, ofIt), slices.DeleteFunc(w.sent, ofIt)
 	w.epochs[cluster] = &counter{}
 	for _, n := range w.watchersOf(cluster) {
 		n.leads = false
 		for _, peer := range w.nodes {
-			w.pull(n, peer, cluster)
+			w.digest(n, peer)
 		}
 	}
 	w.lead(w.watchersOf(cluster)[w.rng.IntN(2)])
