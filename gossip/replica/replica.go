@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -52,7 +53,8 @@ type Replica struct {
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
-	overtaken chan struct{} // capacity 1: a peer has brought a newer version of our own part
+	random    func(n int) int // rand.IntN; a test's own
+	overtaken chan struct{}   // capacity 1: a peer has brought a newer version of our own part
 
 	claimed   atomic.Bool           // our source has told the uid of the cluster
 	contested atomic.Pointer[error] // somebody else uses our name
@@ -81,7 +83,8 @@ func New(c Config) (*Replica, error) {
 	}
 	r := &Replica{
 		config: c, cluster: c.Identity.ID().Cluster, log: c.Logger,
-		feed: newFeed(), taken: make(chan struct{}), heard: make(chan struct{}), settled: make(chan struct{}), whole: make(chan struct{}), haveOwn: make(chan struct{}),
+		random: rand.IntN,
+		feed:   newFeed(), taken: make(chan struct{}), heard: make(chan struct{}), settled: make(chan struct{}), whole: make(chan struct{}), haveOwn: make(chan struct{}),
 		overtaken: make(chan struct{}, 1), warner: newWarner(c.Logger),
 	}
 	r.metrics = newMetrics(c.Registerer, c.Table)

@@ -84,6 +84,7 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 		w.Close()
 		return nil, err
 	}
+	w.publisher.ConfirmWith(w.source)
 	w.api = w.newAPI(o.Version, member)
 	return w, nil
 }
