@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/klog/v2"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -83,7 +85,8 @@ type Source struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
-	absent  absence // of the ServiceExport CRD
+	absent  absence                                      // of the ServiceExport CRD
+	elector atomic.Pointer[leaderelection.LeaderElector] // of the current candidacy
 }
 
 // New makes a Source. It starts nothing and asks the API server nothing.

@@ -19,6 +19,25 @@ var errDeposed = errors.New("another watcher publishes under a higher epoch")
 var errNoEpochLeft = errors.New("no epoch is left above what was signed in this cluster's name; " +
 	"see \"When a key was stolen\" in the README of gossip/replica")
 
+// errExpired means that our term has ended, although ctx has not yet.
+var errExpired = errors.New("the term has ended unnoticed")
+
+// Tenure is what [Epochs] may have, too: a term that can end unnoticed. A
+// process that was stopped, or got no time, for longer than its Lease lasts goes
+// on with what it was about to publish before anything tells it that it leads
+// no longer. By the epoch that harms nobody who knows the next leader's; this
+// spares those who don't yet.
+type Tenure interface {
+	// Holds tells without asking anybody whether the term may still last.
+	Holds() bool
+}
+
+// expired tells whether a term is known to be over.
+func expired(epochs Epochs) bool {
+	t, ok := epochs.(Tenure)
+	return ok && !t.Holds()
+}
+
 // Lead publishes until ctx ends: call it while this watcher is the elected
 // one. It takes a new epoch first, so that whatever an earlier leader still
 // sends is older than what this one says.
@@ -29,8 +48,8 @@ func (p *Publisher) Lead(ctx context.Context, epochs Epochs) error {
 			return nil
 		}
 		p.log.Warn("publishing interrupted", "error", err)
-		// As long as a Lease's renewal: if the other watcher is the rightful
-		// leader, our own Lease has ended by then and ctx with it.
+		// If the other watcher is the rightful leader, our own term has ended
+		// by then and ctx with it, or Tenure says so.
 		select {
 		case <-ctx.Done():
 			return nil
@@ -49,6 +68,9 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 	p.replica.waitSettled(ctx)
 	if p.replica.judgeName(); p.replica.nameIsTaken() {
 		return ErrNameTaken
+	}
+	if expired(epochs) {
+		return errExpired // an epoch would depose the rightful leader
 	}
 	var seen uint64
 	if h := p.replica.store.heads.get(p.replica.cluster); h != nil {
@@ -85,7 +107,12 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 		case <-p.replica.overtaken:
 			_, err = p.own(epoch)
 		case <-p.wake:
-			if err = p.coalesce(ctx, last); err == nil {
+			err = p.coalesce(ctx, last)
+			switch {
+			case err != nil:
+			case expired(epochs):
+				err = errExpired
+			default:
 				err = p.publishPending(epoch)
 				last = time.Now()
 			}

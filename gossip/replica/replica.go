@@ -89,6 +89,7 @@ func New(c Config) (*Replica, error) {
 	}
 	r.metrics = newMetrics(c.Registerer, c.Table)
 	r.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, r.refuse)
+	r.store.log = r.log
 	r.puller = newPuller(r)
 	r.view.Store(&c.Viewer)
 	return r, nil

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"log/slog"
 	"sync"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -16,6 +17,7 @@ type store struct {
 	limits     Limits
 	table      *discovery.Table
 	refuse     func(cluster string, err error) // records that a cluster will miss; counts and logs
+	log        *slog.Logger                    // of what is committed; its user's
 	// follows is set for agents: which of two clusters has a name is for their
 	// watcher to say, and who missed the change must not stay with the first.
 	follows bool
@@ -36,6 +38,7 @@ type replicaPart struct {
 func newStore(identity *trust.Identity, clusterset string, limits Limits, table *discovery.Table, refuse func(string, error)) *store {
 	return &store{
 		identity: identity, clusterset: clusterset, limits: limits, table: table, refuse: refuse,
+		log:      slog.New(slog.DiscardHandler),
 		clusters: map[string]*replicaPart{}, heads: heads{byCluster: map[string]*head{}},
 	}
 }
@@ -45,9 +48,10 @@ func newStore(identity *trust.Identity, clusterset string, limits Limits, table 
 func (s *store) commitLocked(h *head, to *part, u discovery.Update) {
 	have := s.clusters[h.Cluster]
 	if have == nil {
-		have = &replicaPart{}
+		have = &replicaPart{part: emptyPart}
 		s.clusters[h.Cluster] = have
 	}
+	logCommit(s.log, h, have.part, to)
 	have.part = to
 	s.table.Apply(h.Cluster, u, h.version())
 	s.setHeadLocked(have, h)
@@ -59,6 +63,7 @@ func (s *store) setHeadLocked(have *replicaPart, h *head) {
 }
 
 func (s *store) dropLocked(cluster string) {
+	s.log.Debug("part dropped", "cluster", cluster)
 	delete(s.clusters, cluster)
 	s.heads.drop(cluster)
 	s.table.Drop(cluster)

@@ -60,7 +60,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	}
 	s := &Subscriber{config: c, log: c.Logger, warner: newWarner(c.Logger), patience: patience}
 	s.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, s.refuse)
-	s.store.follows = true
+	s.store.follows, s.store.log = true, s.log
 	s.puller = newPullerFor(s.store)
 	s.puller.fetch, s.puller.giveUp, s.puller.full = s.fetch, hopeless, func() {}
 	s.puller.took = func(*head) { s.dirty.Store(true) }
