@@ -19,6 +19,7 @@ type store struct {
 	// follows is set for agents: which of two clusters has a name is for their
 	// watcher to say, and who missed the change must not stay with the first.
 	follows bool
+	shared  *Shared // nil: nothing is shared
 
 	heads heads // of clusters; changed under mu
 
@@ -48,6 +49,7 @@ func (s *store) commitLocked(h *head, to *part, u discovery.Update) {
 		have = &replicaPart{}
 		s.clusters[h.Cluster] = have
 	}
+	s.shared.part(have.part, to)
 	have.part = to
 	s.table.Apply(h.Cluster, u, h.version())
 	s.setHeadLocked(have, h)
