@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
@@ -36,6 +37,7 @@ type Clusterset struct {
 func NewClusterset(clusters, services int, link Link, seed uint64) (*Clusterset, error) {
 	s := &Clusterset{Net: NewNetwork(link, seed), rng: rand.New(rand.NewPCG(seed, 2))}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	shared := &replica.Shared{}
 	var join []string
 	for i := range min(seeds, clusters) {
 		join = append(join, address(i, 0))
@@ -47,7 +49,7 @@ func NewClusterset(clusters, services int, link Link, seed uint64) (*Clusterset,
 			return nil, err
 		}
 		for k := range watchersPerCluster {
-			w, err := newWatcher(s.Net, c, fmt.Sprintf("w%d.%s", k, c.Name), address(i, k), join, identity)
+			w, err := newWatcher(s.Net, c, fmt.Sprintf("w%d.%s", k, c.Name), address(i, k), join, identity, shared)
 			if err != nil {
 				return nil, err
 			}

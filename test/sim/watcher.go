@@ -25,13 +25,13 @@ type Watcher struct {
 	depose context.CancelFunc // ends its reign; nil while another leads
 }
 
-func newWatcher(n *Network, c *Cluster, name, addr string, join []string, identity *trust.Identity) (*Watcher, error) {
+func newWatcher(n *Network, c *Cluster, name, addr string, join []string, identity *trust.Identity, shared *replica.Shared) (*Watcher, error) {
 	w := &Watcher{Name: name, Table: discovery.NewTable(), Port: n.Listen(name, addr), cluster: c}
 	var err error
 	w.replica, err = replica.New(replica.Config{
 		Member: name, Identity: identity, Table: w.Table, ExpectPeers: true,
 		Viewer: replica.View{Cluster: c.Name, Locality: c.record.Locality},
-		Dial:   w.Port.DialPull,
+		Dial:   w.Port.DialPull, Shared: shared,
 	})
 	if err != nil {
 		return nil, err
