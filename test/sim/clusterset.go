@@ -12,7 +12,7 @@ import (
 	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
-// watchersPerCluster is DESIGN's usual number.
+// watchersPerCluster is what the issue asks for.
 const watchersPerCluster = 2
 
 // seeds is how many watchers all others are told to join.
