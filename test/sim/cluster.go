@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
 // Cluster is one cluster: two watchers, of which one leads, and its services.
@@ -15,9 +16,11 @@ type Cluster struct {
 	Name     string
 	Watchers []*Watcher
 
-	record *discovery.Cluster
-	epochs epochs
-	leader int // index in Watchers
+	index    int
+	identity *trust.Identity // both watchers', from one Secret
+	record   *discovery.Cluster
+	epochs   epochs
+	leader   int // index in Watchers
 
 	ready []uint32 // by service; written by the load's goroutine only
 }
@@ -36,9 +39,13 @@ func (e *epochs) NextEpoch(_ context.Context, atLeast uint64) (uint64, error) {
 	return e.n, nil
 }
 
-func newCluster(i, services int, rng *rand.Rand) *Cluster {
+func newCluster(i, services int, rng *rand.Rand) (*Cluster, error) {
 	name := fmt.Sprintf("c%03d", i)
-	c := &Cluster{Name: name, ready: make([]uint32, services)}
+	identity, err := trust.Insecure(trust.ID{Clusterset: "sim", Cluster: name, Role: trust.Watcher})
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Name: name, index: i, identity: identity, ready: make([]uint32, services)}
 	c.record = &discovery.Cluster{
 		Name: name, UID: fmt.Sprintf("%08x-0000-4000-8000-%012x", rng.Uint32(), i),
 		Locality: discovery.Locality{Region: fmt.Sprintf("region-%d", i%5), Zone: fmt.Sprintf("zone-%d", i%15)},
@@ -49,7 +56,7 @@ func newCluster(i, services int, rng *rand.Rand) *Cluster {
 	for s := range c.ready {
 		c.ready[s] = 1
 	}
-	return c
+	return c, nil
 }
 
 // total is what every service counts as endpoints: more than any is ready.
@@ -92,12 +99,13 @@ func (c *Cluster) change(i int) uint32 {
 	return c.ready[i]
 }
 
-// FailOver stops the leader; the other watcher takes over.
+// failOver stops the leader; the other watcher takes over.
 func (c *Cluster) failOver(ctx context.Context, wg *sync.WaitGroup) {
 	old := c.Watchers[c.leader]
 	old.mu.Lock()
-	old.depose()
+	depose := old.depose
 	old.mu.Unlock()
+	depose()
 	c.leader = (c.leader + 1) % len(c.Watchers)
 	c.Watchers[c.leader].lead(ctx, wg)
 }

@@ -39,6 +39,26 @@ func link(percent float64) sim.Link {
 	return sim.Link{Delay: 100 * time.Millisecond, Jitter: 20 * time.Millisecond, Loss: percent / 100}
 }
 
+func recover1(t *testing.T, c sim.Scenario, e sim.Event) *sim.Recovery {
+	var r *sim.Recovery
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		r, err = c.Play(e)
+		require.NoError(t, err)
+	})
+	return r
+}
+
+func TestEvents(t *testing.T) {
+	var rows []*sim.Recovery
+	for _, e := range []sim.Event{sim.Split(10 * time.Minute), sim.FailOver(), sim.Crash()} {
+		t.Run(e.Name, func(t *testing.T) {
+			rows = append(rows, recover1(t, sim.Scenario{Clusters: 10, Services: 100, Link: link(0), Seed: *flagSeed, During: 30 * time.Second}, e))
+		})
+	}
+	sim.WriteRecoveries(os.Stdout, rows)
+}
+
 // TestTable runs what the flags say: go test ./test/sim -run Table -sim.clusters 10,100 -v
 func TestTable(t *testing.T) {
 	if *flagClusters == "" {

@@ -2,12 +2,12 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
-	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
 // Watcher is one watcher, put together as cmd/isthmus does it.
@@ -22,23 +22,25 @@ type Watcher struct {
 	pool      *gossip.Pool
 
 	mu     sync.Mutex
-	depose context.CancelFunc // ends its reign; nil while another leads
+	kill   context.CancelFunc // ends its run
+	depose context.CancelFunc // ends its reign; nil if it never led
 }
 
-func newWatcher(n *Network, c *Cluster, name, addr string, join []string, identity *trust.Identity, shared *replica.Shared) (*Watcher, error) {
-	w := &Watcher{Name: name, Table: discovery.NewTable(), Port: n.Listen(name, addr), cluster: c}
+func (s *Clusterset) newWatcher(c *Cluster, k int) (*Watcher, error) {
+	name, addr := fmt.Sprintf("w%d.%s", k, c.Name), address(c.index, k)
+	w := &Watcher{Name: name, Table: discovery.NewTable(), Port: s.Net.Listen(name, addr), cluster: c, kill: func() {}}
 	var err error
 	w.replica, err = replica.New(replica.Config{
-		Member: name, Identity: identity, Table: w.Table, ExpectPeers: true,
+		Member: name, Identity: c.identity, Table: w.Table, ExpectPeers: true,
 		Viewer: replica.View{Cluster: c.Name, Locality: c.record.Locality},
-		Dial:   w.Port.DialPull, Shared: shared,
+		Dial:   w.Port.DialPull, Shared: &s.shared,
 	})
 	if err != nil {
 		return nil, err
 	}
 	w.publisher = w.replica.NewPublisher()
 	w.pool, err = gossip.New(gossip.Config{
-		Name: name, Advertise: addr, Join: join, Transport: w.Port, Handler: w.replica,
+		Name: name, Advertise: addr, Join: s.join, Transport: w.Port, Handler: w.replica,
 	})
 	if err != nil {
 		return nil, err
@@ -47,8 +49,13 @@ func newWatcher(n *Network, c *Cluster, name, addr string, join []string, identi
 	return w, nil
 }
 
-// run lives until ctx ends.
+// run lives until ctx ends or the watcher is killed.
 func (w *Watcher) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w.mu.Lock()
+	w.kill = cancel
+	w.mu.Unlock()
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = w.replica.Serve(ctx, w.Port.pulls) })
 	wg.Go(func() { _ = w.replica.Run(ctx) })
@@ -57,17 +64,27 @@ func (w *Watcher) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// lead publishes until ctx ends or Cluster.FailOver deposes the watcher.
+// stop kills the watcher, if it runs.
+func (w *Watcher) stop() {
+	w.mu.Lock()
+	kill := w.kill
+	w.mu.Unlock()
+	kill()
+}
+
+// lead publishes until ctx ends or the watcher is deposed.
 func (w *Watcher) lead(ctx context.Context, wg *sync.WaitGroup) {
 	ctx, cancel := context.WithCancel(ctx)
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.depose = cancel
+	w.mu.Unlock()
 	wg.Go(func() { _ = w.publisher.Lead(ctx, &w.cluster.epochs) })
 }
 
 // network lets the replica speak through the pool.
 type network struct{ *gossip.Pool }
+
+var _ replica.Network = network{}
 
 // Peers implements replica.Network.
 func (n network) Peers() []replica.Peer {
