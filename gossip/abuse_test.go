@@ -65,7 +65,7 @@ func TestNobodyChoosesWhereAnswersGo(t *testing.T) {
 }
 
 func TestInboxIsBounded(t *testing.T) {
-	m := newMetrics(nil, nil)
+	m := newMetrics(nil)
 	in := newInbox(m)
 	large := make([]byte, MaxPacket)
 	fit := maxQueuedOctets / len(large)
