@@ -62,11 +62,13 @@ func newCluster(i, services int, rng *rand.Rand) (*Cluster, error) {
 // total is what every service counts as endpoints: more than any is ready.
 const total = 100_000
 
-// service is a record as a usual one is: a port, an address, two zones. Names
-// are the same in all clusters, as sameness wants it.
+// sameness is in about how many clusters a service of one name exists.
+const sameness = 10
+
+// service is a record as a usual one is: a port, an address, two zones.
 func (c *Cluster) service(i int) *discovery.Service {
 	return &discovery.Service{
-		Namespace: fmt.Sprintf("team-%d", i%20), Name: fmt.Sprintf("service-%d", i), Kind: discovery.KindClusterIP,
+		Namespace: c.namespace(i), Name: serviceName(i), Kind: discovery.KindClusterIP,
 		Ports:      []discovery.Port{{Name: "http", Protocol: discovery.TCP, Port: 8080}},
 		ClusterIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)})},
 		Counts:     []discovery.ZoneCount{{Zone: "a", Ready: c.ready[i], Total: total}, {Zone: "b", Ready: 1, Total: 3}},
@@ -74,8 +76,16 @@ func (c *Cluster) service(i int) *discovery.Service {
 	}
 }
 
-func serviceKey(i int) discovery.Key {
-	return discovery.MakeKey(fmt.Sprintf("team-%d", i%20), fmt.Sprintf("service-%d", i))
+// namespace spreads services over twenty, in each group of clusters that share
+// their names.
+func (c *Cluster) namespace(i int) string {
+	return fmt.Sprintf("team-%d-%d", i%20, c.index/sameness)
+}
+
+func serviceName(i int) string { return fmt.Sprintf("service-%d", i) }
+
+func (c *Cluster) serviceKey(i int) discovery.Key {
+	return discovery.MakeKey(c.namespace(i), serviceName(i))
 }
 
 // whole is what the cluster's source says first.

@@ -76,7 +76,7 @@ func FailOver() Event {
 		Do: func(s *Clusterset) (time.Duration, error) {
 			c := s.Clusters[0]
 			c.failOver(s.ctx, &s.wg)
-			ch := &change{key: serviceKey(0), cluster: c.Name, ready: c.change(0)}
+			ch := &change{key: c.serviceKey(0), cluster: c.Name, ready: c.change(0)}
 			return s.await(func() bool {
 				for _, w := range s.Watchers {
 					if !ch.shownBy(w.Table) {

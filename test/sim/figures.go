@@ -7,11 +7,6 @@ import (
 	"slices"
 )
 
-// The bars of issue 3, drawn and judged at its 100 clusters.
-const (
-	barOctets = 30_000 // octets a second and watcher
-)
-
 // WritePlots draws results into a folder: how soon changes were everywhere, one
 // picture for each number of clusters, and what that cost.
 func WritePlots(folder string, results []*Result) error {
@@ -53,14 +48,14 @@ func plotConvergence(path string, results []*Result) error {
 
 // plotOctets draws what a watcher sends, by the number of clusters.
 func plotOctets(path string, results []*Result) error {
-	p := newPlot("octets sent by a watcher, 1 % of services changing a minute")
+	p := newPlot("sent by a watcher, headers included, 1 % of services changing a minute")
 	x := axis{min: 2, max: 500, from: left, to: plotWidth - right}
 	y := axis{min: 100, max: 1e6, from: plotHeight - bottom, to: top}
 	byLoss := map[float64][][2]float64{}
 	clusters := map[int]bool{}
 	for _, r := range results {
 		clusters[r.Clusters] = true
-		sent := float64(r.Sent.Sum.Total()) / float64(r.Sent.Watchers) / seconds(r.During)
+		sent := r.perWatcher(r.Sent.Sum.Estimate())
 		byLoss[r.Link.Loss] = append(byLoss[r.Link.Loss], [2]float64{x.at(float64(r.Clusters)), y.at(sent)})
 	}
 	for n := range clusters {

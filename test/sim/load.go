@@ -92,7 +92,7 @@ type change struct {
 func (s *Clusterset) change(watchers []*Watcher) *change {
 	c := s.Clusters[s.rng.IntN(len(s.Clusters))]
 	i := s.rng.IntN(len(c.ready))
-	return &change{key: serviceKey(i), cluster: c.Name, at: time.Now(), missing: slices.Clone(watchers), ready: c.change(i)}
+	return &change{key: c.serviceKey(i), cluster: c.Name, at: time.Now(), missing: slices.Clone(watchers), ready: c.change(i)}
 }
 
 // look notes which watchers show the change now, and tells whether all do.
