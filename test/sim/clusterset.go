@@ -142,3 +142,19 @@ func (s *Clusterset) AwaitEqual(patience time.Duration) (time.Duration, bool) {
 	}
 	return time.Since(begun), true
 }
+
+// Correct is an error when some watcher's table shows a service otherwise than
+// its cluster has it.
+func (s *Clusterset) Correct() error {
+	for _, c := range s.Clusters {
+		for i, want := range c.ready {
+			ch := &change{key: c.serviceKey(i), cluster: c.Name}
+			for _, w := range s.Watchers {
+				if got := ch.shown(w.Table); got != want {
+					return fmt.Errorf("%s shows %d ready endpoints of %s in %s, want %d", w.Name, got, ch.key, c.Name, want)
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -43,8 +43,13 @@ func (c Scenario) Play(e Event) (*Recovery, error) {
 	}
 	s.Churn(c.During)
 	r := &Recovery{Scenario: c, Event: e.Name, Bar: e.Bar}
-	r.Took, err = e.Do(s)
-	return r, err
+	if r.Took, err = e.Do(s); err != nil {
+		return nil, fmt.Errorf("%s: %w after %s", e.Name, err, r.Took)
+	}
+	if took, equal := s.AwaitEqual(patience); !equal {
+		return nil, fmt.Errorf("%s: %w after %s", e.Name, errNever, took)
+	}
+	return r, s.Correct()
 }
 
 // Split cuts half of the clusters from the other half for a time, during which

@@ -110,15 +110,21 @@ func (c *Convergence) look(ch *change, now time.Time) bool {
 	return true
 }
 
-func (ch *change) shownBy(t *discovery.Table) bool {
+func (ch *change) shownBy(t *discovery.Table) bool { return ch.shown(t) >= ch.ready }
+
+// shown is the number of ready endpoints that a table shows; 0 for none.
+func (ch *change) shown(t *discovery.Table) uint32 {
 	e := t.Lookup(ch.key)
 	if e == nil {
-		return false
+		return 0
 	}
 	i, found := slices.BinarySearchFunc(e.Candidates, ch.cluster, func(c discovery.Candidate, name string) int {
 		return strings.Compare(c.Cluster, name)
 	})
-	return found && e.Candidates[i].Service.Counts[0].Ready >= ch.ready
+	if !found {
+		return 0
+	}
+	return e.Candidates[i].Service.Counts[0].Ready
 }
 
 // Quantile of sorted durations, q from 0 to 1; 0 without any.

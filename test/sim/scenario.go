@@ -64,9 +64,12 @@ func (c Scenario) Run() (*Result, error) {
 	for _, w := range s.Watchers {
 		r.StartCost.add(w.Port.meters.sent.read())
 	}
-	s.Load(runIn, 0)
+	s.Churn(runIn)
 	r.measure(s)
-	return r, nil
+	if took, equal := s.AwaitEqual(changePatience); !equal {
+		return nil, fmt.Errorf("tables differ %s after the last change", took)
+	}
+	return r, s.Correct()
 }
 
 // measure runs the load and counts what it costs.
