@@ -23,7 +23,7 @@ func (s *store) update(cluster string, from, to *part) discovery.Update {
 			}
 			u.Cluster = record
 		case isService:
-			service, err := decodeService(key, it.value)
+			service, err := s.shared.service(key, it)
 			if err != nil {
 				s.refuse(cluster, fmt.Errorf("%s: %w", it.key, err))
 				u.Removed = append(u.Removed, key)

@@ -31,7 +31,9 @@ type Config struct {
 	Limits      Limits // zero: DefaultLimits
 	// Dial connects to a peer's port to pull from it, with whatever handshake
 	// is due. Nil: TCP, and the identity's TLS.
-	Dial       Dialer
+	Dial Dialer
+	// Shared may be given to all replicas of a process, to save memory.
+	Shared     *Shared
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -90,6 +92,7 @@ func New(c Config) (*Replica, error) {
 	r.metrics = newMetrics(c.Registerer, c.Table)
 	r.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, r.refuse)
 	r.store.log = r.log
+	r.store.shared = c.Shared
 	r.puller = newPuller(r)
 	r.view.Store(&c.Viewer)
 	return r, nil

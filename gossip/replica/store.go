@@ -21,6 +21,7 @@ type store struct {
 	// follows is set for agents: which of two clusters has a name is for their
 	// watcher to say, and who missed the change must not stay with the first.
 	follows bool
+	shared  *Shared // nil: nothing is shared
 
 	heads heads // of clusters; changed under mu
 
@@ -52,6 +53,7 @@ func (s *store) commitLocked(h *head, to *part, u discovery.Update) {
 		s.clusters[h.Cluster] = have
 	}
 	logCommit(s.log, h, have.part, to)
+	s.shared.part(have.part, to)
 	have.part = to
 	s.table.Apply(h.Cluster, u, h.version())
 	s.setHeadLocked(have, h)
