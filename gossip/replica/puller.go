@@ -101,6 +101,9 @@ func (p *puller) want(cluster string, v discovery.Version) bool {
 // member that claims to have it, "" if unknown. Raising a claim earns it no
 // more attempts, and no claim stands in the way of what is proven.
 func (p *puller) wantClaimed(cluster string, v discovery.Version, hint string) {
+	if p.store.needless(cluster, v) {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.wants[cluster]

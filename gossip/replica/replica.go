@@ -3,11 +3,13 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -48,6 +50,11 @@ type Config struct {
 	// replica waits a little for what peers still hold of its own cluster.
 	ExpectPeers bool
 	Limits      Limits // zero: DefaultLimits
+	// Import is what is accepted of other clusters, here and by our agents.
+	Import Import
+	// Forget is how long another cluster may be silent before it is dropped.
+	// Zero: DefaultForget.
+	Forget time.Duration
 	// Dial connects to a peer's port to pull from it, with whatever handshake
 	// is due. Nil: TCP, and the identity's TLS.
 	Dial       Dialer
@@ -96,6 +103,9 @@ func New(c Config) (*Replica, error) {
 	if c.Limits == (Limits{}) {
 		c.Limits = DefaultLimits()
 	}
+	if c.Forget == 0 {
+		c.Forget = DefaultForget
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -106,6 +116,11 @@ func New(c Config) (*Replica, error) {
 	}
 	r.metrics = newMetrics(c.Registerer, c.Table)
 	r.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, r.refuse)
+	r.store.omit, r.store.log = r.omit, c.Logger
+	if err := c.Import.Validate(); err != nil {
+		return nil, fmt.Errorf("replica: import: %w", err)
+	}
+	r.store.setImport(&c.Import)
 	r.puller = newPuller(r)
 	r.view.Store(&c.Viewer)
 	return r, nil
@@ -125,6 +140,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.puller.run(ctx) })
 	g.Go(func() error { r.settle(ctx); return nil })
+	g.Go(func() error { return r.keep(ctx) })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -149,14 +165,14 @@ func (r *Replica) HandleMessage(msg []byte) {
 		return
 	}
 	if a := w.GetAnnouncement(); a != nil {
-		r.take(a, msg)
+		_ = r.take(a, msg) // it has counted and logged what it refused
 	}
 }
 
 // take applies an announcement, and forwards it if it was news: memberlist
 // does not forward user messages, so a message reaches those that its sender
 // did not reach only so.
-func (r *Replica) take(a *wire.Announcement, msg []byte) {
+func (r *Replica) take(a *wire.Announcement, msg []byte) error {
 	h, result, err := r.store.accept(a)
 	switch {
 	case errors.Is(err, trust.ErrUnknownKey):
@@ -166,23 +182,24 @@ func (r *Replica) take(a *wire.Announcement, msg []byte) {
 		if unmarshalHead(a.GetHead(), claim) == nil && claim.Clusterset == r.store.clusterset {
 			r.puller.wantClaimed(claim.Cluster, discovery.Version{Epoch: claim.Epoch, Seq: claim.Seq}, "")
 		}
-		return
+		return err
 	case err != nil:
 		r.refused(a, err)
-		return
+		return err
 	}
 	r.metrics.announcements.WithLabelValues(result.String()).Inc()
 	switch result {
 	case old:
-		return
+		return nil
 	case gap:
 		if r.puller.want(h.Cluster, h.version()) {
 			r.forward(h, msg)
 		}
-		return
+		return nil
 	}
 	r.learned(h, a)
 	r.forward(h, msg)
+	return nil
 }
 
 // learned tells agents and our publisher what the store has taken from a peer.
@@ -200,7 +217,11 @@ func (r *Replica) learned(h *head, a *wire.Announcement) {
 // announce tells agents, and those who wait for our own part.
 func (r *Replica) announce(h *head, a *wire.Announcement) {
 	r.feed.send(h.Cluster, a)
-	if h.Cluster == r.cluster {
+	switch {
+	case h.Cluster != r.cluster:
+	case h.Retired:
+		r.judgeName()
+	default:
 		r.ownOnce.Do(func() { close(r.haveOwn) })
 	}
 }
@@ -246,6 +267,11 @@ func (r *Replica) refused(a *wire.Announcement, err error) {
 func (r *Replica) refuse(cluster string, err error) {
 	r.metrics.refused.WithLabelValues(refusalReason(err)).Inc()
 	r.warner.warn("record refused", "cluster", clip(cluster), "error", err)
+}
+
+// omit counts what import rules leave out.
+func (r *Replica) omit(err error) {
+	r.metrics.refused.WithLabelValues(refusalReason(err)).Inc()
 }
 
 func (r *Replica) peers() []Peer {

@@ -66,6 +66,9 @@ func (s *Subscriber) Restore() error {
 	if err != nil {
 		return fmt.Errorf("snapshot %s: %w", path, err)
 	}
+	if err := s.setRules(header.Viewer); err != nil {
+		return fmt.Errorf("snapshot %s: %w", path, err)
+	}
 	if err := s.restoreParts(parts); err != nil {
 		return fmt.Errorf("snapshot %s: %w; a watcher is to bring what is missing", path, err)
 	}
@@ -244,7 +247,7 @@ func (s *Subscriber) writeSnapshot(f io.Writer, view *View) error {
 	if _, err := w.WriteString(snapshotMagic); err != nil {
 		return err
 	}
-	if _, err := protodelim.MarshalTo(w, &wire.SnapshotHeader{Clusterset: s.store.clusterset, Viewer: view.encode()}); err != nil {
+	if _, err := protodelim.MarshalTo(w, &wire.SnapshotHeader{Clusterset: s.store.clusterset, Viewer: withRules(view, s.store, time.Duration(s.forget.Load()))}); err != nil {
 		return err
 	}
 	for _, h := range s.store.heads.all() {
