@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
 )
@@ -73,6 +74,9 @@ func (s *Subscriber) Restore() error {
 		return fmt.Errorf("snapshot %s: %w; a watcher is to bring what is missing", path, err)
 	}
 	s.view.Store(v)
+	if info, err := f.Stat(); err == nil {
+		s.tally.hear(info.ModTime())
+	}
 	s.config.Table.SetLoaded()
 	s.log.Info("table restored from disk", "file", path, "clusters", len(s.config.Table.Clusters()))
 	return nil
@@ -195,7 +199,7 @@ func (s *Subscriber) saveIfDirty() {
 		return
 	}
 	if err := s.save(view); err != nil {
-		s.dirty.Store(true)
+		s.dirty.Store(!errors.Is(err, errNoRoom)) // which the same table has again
 		s.log.Error("snapshot not written", "error", err)
 	}
 }
@@ -209,6 +213,9 @@ var saving sync.Mutex
 func (s *Subscriber) save(view *View) (err error) {
 	saving.Lock()
 	defer saving.Unlock()
+	if size := s.snapshotSize(); size > s.room {
+		return fmt.Errorf("%d octets, at most %d are allowed: %w", size, s.room, errNoRoom)
+	}
 	if err := os.MkdirAll(s.config.SnapshotDir, 0o755); err != nil {
 		return err
 	}
@@ -239,6 +246,22 @@ func (s *Subscriber) save(view *View) (err error) {
 	}
 	defer dir.Close()
 	return dir.Sync()
+}
+
+// errNoRoom means that a copy would be larger than what Restore reads. What was
+// written last stays.
+var errNoRoom = errors.New("table is too large for a copy on disk")
+
+// snapshotSize is what a copy takes at most.
+func (s *Subscriber) snapshotSize() int64 {
+	const header, perItem, perChunk = 64 << 10, 16, 16 // with lengths and tags
+	size := int64(header)
+	for _, h := range s.store.heads.all() {
+		if _, part := s.store.get(h.Cluster); part != nil {
+			size += int64(proto.Size(h.signed) + part.bytes + perItem*part.items + perChunk*(1+part.bytes/pullChunk))
+		}
+	}
+	return size
 }
 
 func (s *Subscriber) writeSnapshot(f io.Writer, view *View) error {

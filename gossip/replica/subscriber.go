@@ -47,6 +47,8 @@ type Subscriber struct {
 	dirty     atomic.Bool // the table differs from the copy on disk
 	patience  time.Duration
 	forget    atomic.Int64 // a time.Duration
+	tally     *tally
+	room      int64 // octets that the copy on disk may take
 }
 
 // NewSubscriber makes a subscriber that does nothing before Run.
@@ -60,14 +62,21 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Subscriber{config: c, log: c.Logger, warner: newWarner(c.Logger), patience: patience}
+	s := &Subscriber{config: c, log: c.Logger, warner: newWarner(c.Logger), patience: patience, tally: newTally(), room: maxSnapshot}
 	s.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, s.refuse)
-	s.store.follows, s.store.log = true, c.Logger
+	s.store.follows, s.store.log, s.store.omit = true, c.Logger, s.tally.refuse
 	s.forget.Store(int64(DefaultForget))
 	s.puller = newPullerFor(s.store)
 	s.puller.fetch, s.puller.giveUp, s.puller.full = s.fetch, hopeless, func() {}
-	s.puller.took = func(*head) { s.dirty.Store(true) }
+	s.puller.took = func(*head) {
+		s.tally.pulled("applied")
+		s.dirty.Store(true)
+	}
 	s.puller.failed = func(cluster string, attempt int, err error) {
+		s.tally.pulled("failed")
+		if isRefusal(err) {
+			s.tally.refuse(err)
+		}
 		s.warner.warn("part not pulled", "cluster", cluster, "attempt", attempt, "error", err)
 	}
 	return s, nil
@@ -200,6 +209,7 @@ func (s *Subscriber) becomeCurrent(ctx context.Context, addr string) {
 }
 
 func (s *Subscriber) handle(m *wire.StreamMessage) {
+	s.tally.hear(time.Now())
 	switch body := m.Body.(type) {
 	case *wire.StreamMessage_Viewer:
 		s.setView(body.Viewer)
@@ -293,5 +303,6 @@ func hopeless(_ int, err error) bool {
 }
 
 func (s *Subscriber) refuse(cluster string, err error) {
+	s.tally.refuse(err)
 	s.warner.warn("record refused", "cluster", clip(cluster), "error", err)
 }
