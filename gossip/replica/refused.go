@@ -45,7 +45,9 @@ func refusalReason(err error) string {
 	for reason, is := range map[string]error{
 		"malformed": errMalformed, "clusterset": errForeign, "impostor": errImpostor,
 		"limit": errTooLarge, "clusters": errTooMany, "equivocation": errEquivocate,
-		"cloned": errCloned, "root": errRoot, "signature": trust.ErrBadSignature,
+		"cloned": errCloned, "root": errRoot, "retired": errRetired,
+		"denied": errDenied, "namespace": errNamespace, "quota": errQuota, "aliases": errAlias,
+		"signature": trust.ErrBadSignature,
 	} {
 		if errors.Is(err, is) {
 			return reason
