@@ -51,6 +51,10 @@ type Config struct {
 	// there; 0 means 30 s.
 	DiscoverEvery time.Duration
 
+	// MissingCRD is how long [Source.Confirm] does not take a missing
+	// ServiceExport CRD for an answer; 0 means an hour.
+	MissingCRD time.Duration
+
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: metrics are kept, but nowhere shown
 }
@@ -68,6 +72,8 @@ func (c *Config) Validate() error {
 		return errors.New("kubernetes source: no identity for the Lease")
 	case c.DiscoverEvery < 0:
 		return fmt.Errorf("kubernetes source: DiscoverEvery %v is negative", c.DiscoverEvery)
+	case c.MissingCRD < 0:
+		return fmt.Errorf("kubernetes source: MissingCRD %v is negative", c.MissingCRD)
 	}
 	return nil
 }
@@ -79,6 +85,7 @@ type Source struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
+	absent  absence                                      // of the ServiceExport CRD
 	elector atomic.Pointer[leaderelection.LeaderElector] // of the current candidacy
 }
 
@@ -89,6 +96,9 @@ func New(cfg Config) (*Source, error) {
 	}
 	if cfg.DiscoverEvery == 0 {
 		cfg.DiscoverEvery = defaultDiscoverEvery
+	}
+	if cfg.MissingCRD == 0 {
+		cfg.MissingCRD = defaultMissingCRD
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

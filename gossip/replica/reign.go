@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
@@ -12,6 +13,11 @@ import (
 // errDeposed means that our own cluster's part is not what we published last:
 // a higher epoch of it was seen.
 var errDeposed = errors.New("another watcher publishes under a higher epoch")
+
+// errNoEpochLeft means that somebody who had a key of our cluster has signed
+// the highest epoch that peers take: nothing can follow it.
+var errNoEpochLeft = errors.New("no epoch is left above what was signed in this cluster's name; " +
+	"see \"When a key was stolen\" in the README of gossip/replica")
 
 // errExpired means that our term has ended, although ctx has not yet.
 var errExpired = errors.New("the term has ended unnoticed")
@@ -70,11 +76,25 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 	if h := p.replica.store.heads.get(p.replica.cluster); h != nil {
 		seen = h.Epoch
 	}
+	if seen >= maxEpoch { // before anything is stored that would have to be mended, too
+		return errNoEpochLeft
+	}
 	epoch, err := epochs.NextEpoch(ctx, seen)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("epoch: %w", err)
+	case epoch > maxEpoch:
+		return fmt.Errorf("%w: the store gave %d", errNoEpochLeft, epoch)
+	case epoch <= seen:
+		return fmt.Errorf("epoch: the store gave %d, which is not above %d", epoch, seen)
 	}
 	p.log.Info("publishing", "cluster", p.replica.cluster, "epoch", epoch)
+	p.forgetHolds()
+	reviewing, stop := context.WithCancel(ctx)
+	var reviews sync.WaitGroup
+	reviews.Go(func() { p.review(reviewing) })
+	defer reviews.Wait()
+	defer stop()
 	if err := p.publish(&wire.Head{Epoch: epoch, Seq: 1}, p.takeAll()); err != nil {
 		return err
 	}
