@@ -88,6 +88,24 @@ func TestLeaderKilled(t *testing.T) {
 	sc.judge()
 }
 
+// TestLeaderStopped ends the leader as the kubelet does, in the middle of a
+// burst: it gives the Lease up, and the other one publishes at once what it has
+// seen itself. That must not be less than what the old leader had published.
+func TestLeaderStopped(t *testing.T) {
+	sc, _ := elected(t)
+	for range of(5, 100) {
+		leader, other := sc.leader()
+		sc.load.burst(true)
+		time.Sleep(sc.between(0, 500*time.Millisecond))
+		leader.Stop()
+		eventually(t, "the other watcher takes over", func() bool { return leads(other) })
+		time.Sleep(sc.between(0, 200*time.Millisecond))
+		leader.Start()
+		sc.load.burst(false)
+	}
+	sc.judge()
+}
+
 // killAtRandom kills at a random moment of a burst.
 func (sc *scene) killAtRandom(w *cluster.Watcher) {
 	sc.Helper()
@@ -109,7 +127,7 @@ func (sc *scene) killAtPublication(w *cluster.Watcher) {
 // under its old epoch changes nothing anywhere.
 func TestLeaderFrozen(t *testing.T) {
 	sc, _ := elected(t)
-	for range of(2, 20) {
+	for n := range of(2, 20) {
 		leader, other := sc.leader()
 		sc.load.burst(true)
 		time.Sleep(sc.between(0, 500*time.Millisecond))
@@ -117,6 +135,11 @@ func TestLeaderFrozen(t *testing.T) {
 		from := size(t, other.Process)
 		eventually(t, "the other watcher takes over", func() bool { return leads(other) })
 		sc.logged(other.Process, from, `"msg":"publishing"`)
+		if n%2 == 0 {
+			began := time.Now()
+			sc.followed(other)
+			t.Logf("all follow the new leader %v after it took its epoch, with the old one frozen", time.Since(began).Round(time.Millisecond))
+		}
 		time.Sleep(sc.between(0, 2*time.Second))
 		leader.Thaw()
 		time.Sleep(sc.between(500*time.Millisecond, 1500*time.Millisecond)) // more load to be wrong under
@@ -124,6 +147,17 @@ func TestLeaderFrozen(t *testing.T) {
 		eventually(t, "the old leader follows", func() bool { return !leads(leader) })
 	}
 	sc.judge()
+}
+
+// followed waits until the other clusters' watchers have a version of the
+// epoch that a watcher of east publishes under.
+func (sc *scene) followed(w *cluster.Watcher) {
+	sc.Helper()
+	for _, c := range sc.set.Clusters[:2] {
+		eventually(sc.T, "watchers of other clusters follow", func() bool {
+			return epochAt(c.Watchers[0], "east") >= epochAt(w, "east") && epochAt(w, "east") > 0
+		})
+	}
 }
 
 // TestOldBackup puts east's etcd back to old backups: services and the epoch's
