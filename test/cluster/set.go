@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,6 +54,8 @@ type Spec struct {
 	Authority *trust.Authority
 	// Trusts are the roots that it accepts; the set's if empty.
 	Trusts []*trust.Authority
+	// Seeds are addresses that it joins through, beside those of the set.
+	Seeds []string
 }
 
 // marker is the service that each cluster exports, to be seen by the others.
@@ -107,7 +110,7 @@ func (s *Set) place(spec Spec) *Cluster {
 
 func (s *Set) write(c *Cluster) {
 	s.t.Helper()
-	var join []string
+	join := slices.Clone(c.Seeds)
 	for _, other := range s.Clusters {
 		if other != c {
 			join = append(join, other.Gossip)
