@@ -160,6 +160,7 @@ func (w *world) steady(d time.Duration) {
 	w.report.takes("agent, resident", agent2.resident, agentMemory)
 	w.report.takes("watcher, peak", watcher2.peak, 0)
 	w.report.takes("agent, peak", agent2.peak, 0)
+	w.report.note("of the resident memory the program's own file: watcher %d MiB, agent %d MiB", watcher2.file>>20, agent2.file>>20)
 	w.report.note("watcher: %.1f %% of a processor over %.0f s, %.0f goroutines, %d threads, %.0f connections",
 		percent(watcher2.processor-watcher.processor, took), took.Seconds(), w.west.Metric("go_goroutines"),
 		watcher2.threads, w.west.Metric("isthmus_transport_connections"))

@@ -11,6 +11,7 @@ import (
 // usage is what a process takes.
 type usage struct {
 	resident, peak int64 // octets
+	file           int64 // of resident: mapped files, which is the program itself
 	processor      time.Duration
 	threads        int
 }
@@ -34,6 +35,8 @@ func usageOf(pid int) (usage, error) {
 		switch f[0] {
 		case "VmRSS:":
 			u.resident = n << 10
+		case "RssFile:":
+			u.file = n << 10
 		case "VmHWM:":
 			u.peak = n << 10
 		case "Threads:":

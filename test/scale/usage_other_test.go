@@ -9,6 +9,7 @@ import (
 
 type usage struct {
 	resident, peak int64
+	file           int64
 	processor      time.Duration
 	threads        int
 }
