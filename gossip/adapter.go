@@ -178,7 +178,7 @@ func (a *adapter) pumpPackets() {
 		}
 		for _, part := range parts {
 			if part[0] == typeUser {
-				a.inbox.putMessage(own(part[1:], len(pkt.Buf)))
+				a.inbox.putMessage(message{sender: pkt.Sender, body: own(part[1:], len(pkt.Buf))})
 				continue
 			}
 			select {

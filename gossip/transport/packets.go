@@ -107,7 +107,7 @@ func (t *Transport) readFrames(ctx context.Context, c *packetConn) error {
 		c.touch()
 		t.metrics.received.Inc()
 		select {
-		case t.packets <- gossip.Packet{Buf: buf, From: c.RemoteAddr(), At: time.Now()}:
+		case t.packets <- gossip.Packet{Buf: buf, From: c.RemoteAddr(), Sender: c.peer, At: time.Now()}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
