@@ -150,14 +150,10 @@ func (s *server) Pull(req *wire.PullRequest, stream grpc.ServerStreamingServer[w
 	m := &wire.PullResponse{Head: h.signed, Buckets: part.differing(req.BucketPrefixes)}
 	size := 0
 	for _, n := range m.Buckets {
-		b := part.buckets[n]
-		if b == nil {
-			continue
-		}
-		for i := range b.items {
-			it := &b.items[i]
-			m.Items = append(m.Items, &wire.Item{Key: it.key, Value: it.value})
-			if size += it.size(); size >= pullChunk {
+		for key, value := range part.buckets[n].all() {
+			it := &wire.Item{Key: key, Value: value}
+			m.Items = append(m.Items, it)
+			if size += itemSize(it); size >= pullChunk {
 				if err := stream.Send(m); err != nil {
 					return err
 				}

@@ -3,8 +3,10 @@ package scale
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,7 +29,7 @@ import (
 //
 //   - its replica holds its own cluster's part alone, so that it serves only
 //     that, and its digests name only that;
-//   - it forwards what is news as a replica does, but believes signatures;
+//   - it sends news on as a replica does, but believes signatures;
 //   - it speaks to other light watchers in memory, see hub;
 //   - the second watcher of a cluster shares the first one's replica.
 type light struct {
@@ -42,16 +44,27 @@ type light struct {
 
 var _ gossip.Handler = (*light)(nil)
 
-// HandleMessage forwards news: without it they would reach a part of the
-// watchers only, and the real ones would get fewer copies than they do.
-func (l *light) HandleMessage(msg []byte) {
+// HandleMessage sends news on, to whom a replica would: the siblings, unless
+// one of them has sent it, and some other member.
+func (l *light) HandleMessage(sender string, msg []byte) {
 	m, h := &wire.Message{}, &wire.Head{}
 	if proto.Unmarshal(msg, m) != nil || proto.Unmarshal(m.GetAnnouncement().GetHead().GetHead(), h) != nil {
 		return
 	}
-	if h.Cluster != "" && l.isNews(h) {
-		l.pool.Broadcast(h.Cluster, msg)
+	if h.Cluster == "" || !l.isNews(h) {
+		return
 	}
+	_, own, _ := strings.Cut(l.name, ".")
+	_, from, _ := strings.Cut(sender, ".")
+	members := l.pool.Members()
+	if from != own && h.Cluster != own {
+		for _, m := range members {
+			if m.Cluster == own && !m.Self {
+				_ = l.pool.Send(m.Name, msg) // best effort
+			}
+		}
+	}
+	_ = l.pool.Send(members[rand.IntN(len(members))].Name, msg) // best effort
 }
 
 func (l *light) isNews(h *wire.Head) bool {
