@@ -40,6 +40,7 @@ type Subscriber struct {
 	warner    *warner
 	store     *store
 	puller    *puller
+	resumer   *resumer
 	view      atomic.Pointer[View]
 	conn      atomic.Pointer[grpc.ClientConn] // of the current session
 	connected atomic.Bool
@@ -62,6 +63,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	s.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, s.refuse)
 	s.store.follows = true
 	s.puller = newPullerFor(s.store)
+	s.resumer = newResumer(s.store)
 	s.puller.fetch, s.puller.giveUp, s.puller.full = s.fetch, hopeless, func() {}
 	s.puller.took = func(*head) { s.dirty.Store(true) }
 	s.puller.failed = func(cluster string, attempt int, err error) {
@@ -241,7 +243,7 @@ func (s *Subscriber) fetch(ctx context.Context, cluster, _ string, _ int, base *
 	if conn == nil {
 		return nil, errNoSource
 	}
-	got, err := pullFrom(ctx, conn, s.store, cluster, base)
+	got, err := s.resumer.pull(ctx, conn, cluster, base)
 	if err != nil {
 		return nil, fmt.Errorf("pull of %s: %w", cluster, err)
 	}

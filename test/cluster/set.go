@@ -56,6 +56,8 @@ type Spec struct {
 	Trusts []*trust.Authority
 	// Seeds are addresses that it joins through, beside those of the set.
 	Seeds []string
+	// AgentEnv is added to the agent's environment, as in "GOGC=50".
+	AgentEnv []string
 }
 
 // marker is the service that each cluster exports, to be seen by the others.
@@ -104,6 +106,7 @@ func (s *Set) place(spec Spec) *Cluster {
 	}
 	c.Watcher = c.process("watcher", "watch", "-c", c.ConfigFile())
 	c.Agent = c.process("agent", "dns", "-conf", c.Corefile())
+	c.Agent.env = append(c.Agent.env, spec.AgentEnv...)
 	s.Clusters = append(s.Clusters, c)
 	return c
 }

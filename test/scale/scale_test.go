@@ -21,6 +21,9 @@ const (
 	watcherSync   = 10 * time.Second
 )
 
+// agentEnv is what deploy/base/agent-daemonset.yaml sets.
+var agentEnv = []string{"GOGC=30"}
+
 // patience bounds waits; nothing waits for it to pass.
 const patience = 2 * time.Minute
 
@@ -67,7 +70,7 @@ func newWorld(t testing.TB, clusters, services, changesPerMinute int) *world {
 	w := &world{t: t, clusters: clusters, services: services, report: &report{}}
 	w.set = cluster.New(t)
 	w.crowd = newCrowd(t, w.set.Authority, clusters-2, services)
-	w.west = w.set.Add(cluster.Spec{Name: "west", Seeds: w.crowd.seeds()})
+	w.west = w.set.Add(cluster.Spec{Name: "west", Seeds: w.crowd.seeds(), AgentEnv: agentEnv})
 	w.late = w.set.Add(cluster.Spec{Name: "late", Seeds: w.crowd.seeds()})
 	w.export(w.west)
 	w.export(w.late)
