@@ -59,6 +59,8 @@ type Replica struct {
 	store   *store
 	feed    *feed
 	puller  *puller
+	resumer *resumer
+	conns   *conns
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
@@ -108,6 +110,7 @@ func New(c Config) (*Replica, error) {
 	}
 	r.store.setImport(&c.Import)
 	r.puller = newPuller(r)
+	r.resumer, r.conns = newResumer(r.store), newConns(r.dial)
 	r.view.Store(&c.Viewer)
 	return r, nil
 }
@@ -119,6 +122,7 @@ var ErrNameTaken = errors.New("cluster name is taken")
 // Run pulls what is missing until ctx ends, or until our cluster's name turns
 // out to belong to another cluster.
 func (r *Replica) Run(ctx context.Context) error {
+	defer r.conns.close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.puller.run(ctx) })
 	g.Go(func() error { r.settle(ctx); return nil })
@@ -214,7 +218,10 @@ func (r *Replica) announce(h *head, a *wire.Announcement) {
 
 // PeersChanged is called by the gossip layer when members come or go. Who came
 // may have what others could not give.
-func (r *Replica) PeersChanged() { r.puller.retry() }
+func (r *Replica) PeersChanged() {
+	r.conns.retain(r.peers())
+	r.puller.retry()
+}
 
 // refused handles an announcement that was not taken.
 func (r *Replica) refused(a *wire.Announcement, err error) {
