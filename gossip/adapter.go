@@ -133,7 +133,7 @@ func (a *adapter) closeStreams() {
 func (a *adapter) track(conn net.Conn, answer bool) (net.Conn, error) {
 	var g *gatedConn
 	g = newGatedConn(conn, answer,
-		func() { a.metrics.refused.WithLabelValues("stream").Inc() },
+		func(reason string) { a.metrics.refused.WithLabelValues(reason).Inc() },
 		func() {
 			a.mu.Lock()
 			defer a.mu.Unlock()
