@@ -64,19 +64,19 @@ func TestNobodyChoosesWhereAnswersGo(t *testing.T) {
 }
 
 func TestInboxIsBounded(t *testing.T) {
-	m := newMetrics(nil, nil)
+	m := newMetrics(nil)
 	in := newInbox(m)
 	large := make([]byte, MaxPacket)
 	fit := maxQueuedOctets / len(large)
 	for range fit + 3 {
-		in.putMessage(large)
+		in.putMessage(message{body: large})
 	}
 	require.Len(t, in.messages, fit)
 	require.Equal(t, 3.0, value(t, m.dropped.WithLabelValues(dropQueueFull)))
 
 	in = newInbox(m)
 	for range maxQueuedMessages + 2 {
-		in.putMessage(nil)
+		in.putMessage(message{})
 	}
 	require.Equal(t, 5.0, value(t, m.dropped.WithLabelValues(dropQueueFull)))
 }

@@ -178,17 +178,17 @@ func (a *adapter) pumpPackets() {
 			a.metrics.refused.WithLabelValues(err.Error()).Inc()
 			continue
 		}
-		_, cluster, _ := strings.Cut(pkt.Peer, ".")
-		if pkt.Peer != "" && a.roster.heard(pkt.Peer) {
+		_, cluster, _ := strings.Cut(pkt.Sender, ".")
+		if pkt.Sender != "" && a.roster.heard(pkt.Sender) {
 			a.inbox.peersChanged()
 		}
 		for _, part := range parts {
-			if kind := allowanceOf(part[0]); pkt.Peer != "" && !budgets.spend(cluster, kind) {
+			if kind := allowanceOf(part[0]); pkt.Sender != "" && !budgets.spend(cluster, kind) {
 				a.metrics.dropped.WithLabelValues(kind.reason).Inc()
 				continue
 			}
 			if part[0] == typeUser {
-				a.inbox.putMessage(own(part[1:], len(pkt.Buf)))
+				a.inbox.putMessage(message{sender: pkt.Sender, body: own(part[1:], len(pkt.Buf))})
 				continue
 			}
 			select {

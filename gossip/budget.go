@@ -14,16 +14,17 @@ type allowance struct {
 // Transport does, bounds nothing. What is beyond an allowance is dropped.
 var (
 	// A user message costs the Handler a signature check of some 0.1 ms: 500 a
-	// second are 5 % of a core. A cluster of three watchers stays far below. In
-	// a pool of two or three clusters, where every tick reaches everybody, all
-	// of them publishing ten versions a second make 27 messages a second and
-	// watcher, and the more clusters there are, the rarer is one watcher's
-	// packet for us. The burst is for a cluster in which some thousand services
-	// lose their last endpoint one by one: each of them is pushed at once.
+	// second are 5 % of a core. A cluster of three watchers stays far below: it
+	// sends its own versions, at most ten a second, and what falls to it of
+	// others' news, one in as many as there are clusters. Siblings tell us all
+	// news that they have first: at 1,000 clusters and one service in a hundred
+	// changing a minute some 270 a second. The burst is for a cluster in which
+	// some thousand services lose their last endpoint one by one: each of them
+	// is pushed at once.
 	allowMessages = allowance{reason: "message_rate", rate: 500, burst: 4000}
 
-	// An answer to a ping carries broadcasts, which count as sent then: many
-	// pings would draw the news to one member. Three watchers make 1.5 pings a
+	// An answer to a ping carries memberlist's broadcasts, which count as sent
+	// then: many pings would draw the news to one member. Three watchers make 1.5 pings a
 	// second in the smallest pool, and as many again for others whose probes
 	// fail.
 	allowPings = allowance{reason: "ping_rate", rate: 10, burst: 50}

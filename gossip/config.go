@@ -39,7 +39,7 @@ type Resolver interface {
 
 // Tuning is how eagerly a pool works. Zero fields take DefaultTuning's values.
 type Tuning struct {
-	// GossipInterval is how often queued broadcasts leave, to GossipNodes
+	// GossipInterval is how often news of members leaves, to GossipNodes
 	// random members each time. Shorter spreads faster and costs packets, but
 	// only while something is queued.
 	GossipInterval time.Duration

@@ -98,7 +98,7 @@ func TestAHostileClusterCantCutOthersApart(t *testing.T) {
 					}
 					text := fmt.Sprint("message ", second)
 					require.NoError(t, nodes[0].Send("w0.c2", []byte(text)))
-					nodes[2].Broadcast("k", []byte(text))
+					require.NoError(t, nodes[2].Send("w0.c2", []byte(text)))
 					time.Sleep(time.Second)
 					if len(nodes[3].Members()) < 4 {
 						apart++

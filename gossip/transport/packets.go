@@ -118,7 +118,7 @@ func (t *Transport) readFrames(ctx context.Context, c *packetConn) error {
 		c.touch()
 		t.metrics.received.Inc()
 		select {
-		case t.packets <- gossip.Packet{Buf: buf, Peer: c.peer, From: c.RemoteAddr(), At: time.Now()}:
+		case t.packets <- gossip.Packet{Buf: buf, From: c.RemoteAddr(), Sender: c.peer, At: time.Now()}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
