@@ -165,7 +165,7 @@ func (a *adapter) ledToSelf(addr string, within time.Duration) bool {
 // go to the inbox in the order in which they came; memberlist gets the rest.
 func (a *adapter) pumpPackets() {
 	var parts [][]byte
-	var budgets budgets
+	budgets := budgets{own: clusterOf(a.roster.self)}
 	for {
 		var pkt Packet
 		select {

@@ -177,3 +177,14 @@ func TestAWrongAddressIsFoundOut(t *testing.T) {
 		}
 	})
 }
+
+func TestSiblingsMaySayMore(t *testing.T) {
+	b := budgets{own: "own"}
+	for range ownTimes * allowMessages.burst {
+		require.True(t, b.spend("own", &allowMessages))
+	}
+	for range allowMessages.burst {
+		require.True(t, b.spend("other", &allowMessages))
+	}
+	require.False(t, b.spend("other", &allowMessages))
+}

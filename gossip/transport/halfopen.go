@@ -7,7 +7,7 @@ import (
 )
 
 // halfOpen bounds connections that have not yet said who they are. When it is
-// full, the oldest of the source that has most of them has to go: an honest
+// full, the oldest of the address that has most of them has to go: an honest
 // handshake takes a few round trips, so that those who linger lose, and not
 // those who come, and a flood from one address pushes out itself.
 type halfOpen struct {
@@ -15,25 +15,25 @@ type halfOpen struct {
 
 	mu       sync.Mutex
 	conns    list.List // of *pending, oldest first
-	bySource map[source]int
+	byOrigin map[origin]int
 }
 
 type pending struct {
 	conn    net.Conn
-	from    source
+	from    origin
 	evicted bool
 }
 
-func newHalfOpen(n int) *halfOpen { return &halfOpen{max: n, bySource: map[source]int{}} }
+func newHalfOpen(n int) *halfOpen { return &halfOpen{max: n, byOrigin: map[origin]int{}} }
 
 // enter takes a connection in. The returned function takes it out and tells
 // whether it had to go before.
 func (h *halfOpen) enter(c net.Conn) (leave func() (evicted bool)) {
-	p := &pending{conn: c, from: sourceOf(c.RemoteAddr())}
+	p := &pending{conn: c, from: originOf(c.RemoteAddr())}
 	h.mu.Lock()
 	victim := h.makeRoomLocked()
 	e := h.conns.PushBack(p)
-	h.bySource[p.from]++
+	h.byOrigin[p.from]++
 	h.mu.Unlock()
 	if victim != nil {
 		_ = victim.Close() // its own goroutine sees it and counts it
@@ -54,9 +54,9 @@ func (h *halfOpen) makeRoomLocked() (victim net.Conn) {
 		return nil
 	}
 	e := h.conns.Front()
-	most := h.bySource[e.Value.(*pending).from]
+	most := h.byOrigin[e.Value.(*pending).from]
 	for o := e.Next(); o != nil; o = o.Next() {
-		if n := h.bySource[o.Value.(*pending).from]; n > most {
+		if n := h.byOrigin[o.Value.(*pending).from]; n > most {
 			e, most = o, n
 		}
 	}
@@ -67,8 +67,8 @@ func (h *halfOpen) makeRoomLocked() (victim net.Conn) {
 
 func (h *halfOpen) removeLocked(e *list.Element) *pending {
 	p := h.conns.Remove(e).(*pending)
-	if h.bySource[p.from]--; h.bySource[p.from] == 0 {
-		delete(h.bySource, p.from)
+	if h.byOrigin[p.from]--; h.byOrigin[p.from] == 0 {
+		delete(h.byOrigin, p.from)
 	}
 	return p
 }
