@@ -204,7 +204,7 @@ func TestArrivalsOfOneAddress(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-func TestOrigins(t *testing.T) {
+func TestSources(t *testing.T) {
 	for addr, want := range map[string]string{
 		"192.0.2.7:1":           "192.0.2.7/32",
 		"[::ffff:192.0.2.7]:1":  "192.0.2.7/32",
@@ -213,14 +213,14 @@ func TestOrigins(t *testing.T) {
 	} {
 		tcp, err := net.ResolveTCPAddr("tcp", addr)
 		require.NoError(t, err)
-		require.Equal(t, want, netip.Prefix(originOf(tcp)).String(), addr)
+		require.Equal(t, want, netip.Prefix(sourceOf(tcp)).String(), addr)
 	}
-	require.Zero(t, originOf(&net.UnixAddr{}))
+	require.Zero(t, sourceOf(&net.UnixAddr{}))
 
 	a := newArrivals(Rates{Arrivals: 1, ArrivalBurst: 1})
-	for i := range 3 * maxOrigins {
-		require.True(t, a.allow(originOf(&net.TCPAddr{IP: net.IPv4(10, byte(i>>16), byte(i>>8), byte(i))})))
-		require.LessOrEqual(t, len(a.byOrigin), maxOrigins)
+	for i := range 3 * maxSources {
+		require.True(t, a.allow(sourceOf(&net.TCPAddr{IP: net.IPv4(10, byte(i>>16), byte(i>>8), byte(i))})))
+		require.LessOrEqual(t, len(a.bySource), maxSources)
 	}
 	ms := newMeters(DefaultRates(), "east")
 	for i := range 2 * maxMeters {

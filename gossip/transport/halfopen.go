@@ -15,25 +15,25 @@ type halfOpen struct {
 
 	mu       sync.Mutex
 	conns    list.List // of *pending, oldest first
-	byOrigin map[origin]int
+	bySource map[source]int
 }
 
 type pending struct {
 	conn    net.Conn
-	from    origin
+	from    source
 	evicted bool
 }
 
-func newHalfOpen(n int) *halfOpen { return &halfOpen{max: n, byOrigin: map[origin]int{}} }
+func newHalfOpen(n int) *halfOpen { return &halfOpen{max: n, bySource: map[source]int{}} }
 
 // enter takes a connection in. The returned function takes it out and tells
 // whether it had to go before.
 func (h *halfOpen) enter(c net.Conn) (leave func() (evicted bool)) {
-	p := &pending{conn: c, from: originOf(c.RemoteAddr())}
+	p := &pending{conn: c, from: sourceOf(c.RemoteAddr())}
 	h.mu.Lock()
 	victim := h.makeRoomLocked()
 	e := h.conns.PushBack(p)
-	h.byOrigin[p.from]++
+	h.bySource[p.from]++
 	h.mu.Unlock()
 	if victim != nil {
 		_ = victim.Close() // its own goroutine sees it and counts it
@@ -54,9 +54,9 @@ func (h *halfOpen) makeRoomLocked() (victim net.Conn) {
 		return nil
 	}
 	e := h.conns.Front()
-	most := h.byOrigin[e.Value.(*pending).from]
+	most := h.bySource[e.Value.(*pending).from]
 	for o := e.Next(); o != nil; o = o.Next() {
-		if n := h.byOrigin[o.Value.(*pending).from]; n > most {
+		if n := h.bySource[o.Value.(*pending).from]; n > most {
 			e, most = o, n
 		}
 	}
@@ -67,8 +67,8 @@ func (h *halfOpen) makeRoomLocked() (victim net.Conn) {
 
 func (h *halfOpen) removeLocked(e *list.Element) *pending {
 	p := h.conns.Remove(e).(*pending)
-	if h.byOrigin[p.from]--; h.byOrigin[p.from] == 0 {
-		delete(h.byOrigin, p.from)
+	if h.bySource[p.from]--; h.bySource[p.from] == 0 {
+		delete(h.bySource, p.from)
 	}
 	return p
 }

@@ -193,7 +193,7 @@ func (t *Transport) accept(ctx context.Context) error {
 			continue
 		}
 		wait = first
-		if !t.arrivals.allow(originOf(raw.RemoteAddr())) {
+		if !t.arrivals.allow(sourceOf(raw.RemoteAddr())) {
 			t.refuse(raw.RemoteAddr(), refusedRate, errRate)
 			_ = raw.Close()
 			continue
