@@ -89,8 +89,7 @@ func (m *Memory) keep(ctx context.Context, r *roster) {
 	}
 	tick := time.NewTicker(memoryInterval)
 	defer tick.Stop()
-	_, saved := r.known()
-	at := time.Now()
+	saved, at := uint64(0), time.Now()
 	for ended := false; !ended; {
 		select {
 		case <-ctx.Done():
