@@ -304,5 +304,5 @@ func hopeless(_ int, err error) bool {
 
 func (s *Subscriber) refuse(cluster string, err error) {
 	s.tally.refuse(err)
-	s.warner.warn("record refused", "cluster", clip(cluster), "error", err)
+	s.warner.warnOnce("record refused", clip(cluster), err)
 }
