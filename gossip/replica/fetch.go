@@ -80,7 +80,7 @@ func (r *Replica) fetch(ctx context.Context, cluster, hint string, attempt int, 
 // pullFrom asks one peer for what differs from base, and bounds what it sends:
 // by the limits, and by what the owner has signed for.
 func pullFrom(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part) (*pulled, error) {
-	ctx, dog, cancel := guard(ctx)
+	ctx, dog, cancel := watched(ctx)
 	defer cancel() // which ends a stream that is not read to its end
 	got, err := receive(ctx, conn, s, cluster, base, dog)
 	if err != nil && context.Cause(ctx) == errStalled {

@@ -11,6 +11,7 @@ type metrics struct {
 	refused       *prometheus.CounterVec // by reason
 	pulls         *prometheus.CounterVec // by result
 	published     prometheus.Counter
+	held          prometheus.Gauge
 	streams       prometheus.Gauge
 	dropped       *prometheus.CounterVec // by reason
 	frozen        prometheus.Gauge
@@ -42,13 +43,20 @@ func newMetrics(r prometheus.Registerer, table *discovery.Table) *metrics {
 			Name: "isthmus_replica_frozen",
 			Help: "1 while most other clusters are silent since the same time, so that we are cut off and forget none.",
 		}),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "isthmus_publisher_held_removals",
+			Help: "Services that most of the source's others went away with: held until the source confirms it.",
+		}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "isthmus_replica_agents",
 			Help: "Agents that stream the table from this watcher now.",
 		}),
 	}
+	for _, reason := range alarms { // from the start, so that a first one is an increase
+		m.refused.WithLabelValues(reason)
+	}
 	if r != nil {
-		r.MustRegister(m.announcements, m.refused, m.pulls, m.published, m.streams, m.dropped, m.frozen,
+		r.MustRegister(m.announcements, m.refused, m.pulls, m.published, m.held, m.streams, m.dropped, m.frozen,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "isthmus_table_clusters", Help: "Clusters in the table.",
 			}, func() float64 { return float64(len(table.Clusters())) }),
@@ -64,6 +72,9 @@ func newMetrics(r prometheus.Registerer, table *discovery.Table) *metrics {
 	}
 	return m
 }
+
+// unknownOutcome is the label of messages of a kind that this version lacks.
+const unknownOutcome = "unknown"
 
 // String is the outcome as a metric label.
 func (o outcome) String() string {

@@ -41,14 +41,16 @@ func (s *store) decode(cluster string, changed []item, rule *ImportRule) discove
 			}
 			u.Cluster = record
 		case isService:
-			service, err := decodeService(key, it.value)
+			service, err := s.shared.service(key, it)
 			if err != nil {
 				s.refuse(cluster, fmt.Errorf("%s: %w", it.key, err))
 				u.Removed = append(u.Removed, key)
 				continue
 			}
 			if rule != nil && rule.NoAliases && len(service.Aliases) > 0 {
-				service.Aliases = nil
+				bare := *service // which others may share
+				bare.Aliases = nil
+				service = &bare
 				s.omit(errAlias)
 			}
 			u.Services = append(u.Services, service)

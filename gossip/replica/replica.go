@@ -20,25 +20,6 @@ import (
 	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
-// Peer is another watcher of the clusterset.
-type Peer struct {
-	Name    string // "<watcher>.<cluster>"
-	Cluster string
-	Addr    string // host:port of its one TLS port
-}
-
-// Network is the gossip layer as the replica needs it. Its methods must not
-// block and may be called at any time, also before the pool runs.
-type Network interface {
-	// Broadcast queues a message for gossip to all; a later message with the
-	// same key takes the place of one that is still queued.
-	Broadcast(key string, msg []byte)
-	// Send sends a message to one member, best effort.
-	Send(member string, msg []byte) error
-	// Peers are the members of the pool that seem alive, without ourselves.
-	Peers() []Peer
-}
-
 // Config is what a watcher's replica needs. Identity, Table and Member are
 // required.
 type Config struct {
@@ -57,7 +38,9 @@ type Config struct {
 	Forget time.Duration
 	// Dial connects to a peer's port to pull from it, with whatever handshake
 	// is due. Nil: TCP, and the identity's TLS.
-	Dial       Dialer
+	Dial Dialer
+	// Shared may be given to all replicas of a process, to save memory.
+	Shared     *Shared
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -79,7 +62,8 @@ type Replica struct {
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
-	overtaken chan struct{} // capacity 1: a peer has brought a newer version of our own part
+	random    func(n int) int // rand.IntN; a test's own
+	overtaken chan struct{}   // capacity 1: a peer has brought a newer version of our own part
 
 	claimed   atomic.Bool           // our source has told the uid of the cluster
 	contested atomic.Pointer[error] // somebody else uses our name
@@ -111,12 +95,13 @@ func New(c Config) (*Replica, error) {
 	}
 	r := &Replica{
 		config: c, cluster: c.Identity.ID().Cluster, log: c.Logger,
-		feed: newFeed(), taken: make(chan struct{}), heard: make(chan struct{}), settled: make(chan struct{}), whole: make(chan struct{}), haveOwn: make(chan struct{}),
+		random: rand.IntN,
+		feed:   newFeed(), taken: make(chan struct{}), heard: make(chan struct{}), settled: make(chan struct{}), whole: make(chan struct{}), haveOwn: make(chan struct{}),
 		overtaken: make(chan struct{}, 1), warner: newWarner(c.Logger),
 	}
 	r.metrics = newMetrics(c.Registerer, c.Table)
 	r.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, r.refuse)
-	r.store.omit, r.store.log = r.omit, c.Logger
+	r.store.log, r.store.shared, r.store.omit = r.log, c.Shared, r.omit
 	if err := c.Import.Validate(); err != nil {
 		return nil, fmt.Errorf("replica: import: %w", err)
 	}
@@ -125,10 +110,6 @@ func New(c Config) (*Replica, error) {
 	r.view.Store(&c.Viewer)
 	return r, nil
 }
-
-// Attach gives the replica the network to speak through. Before it the replica
-// is alone.
-func (r *Replica) Attach(n Network) { r.network.Store(&n) }
 
 // ErrNameTaken is wrapped by the error with which Run ends when another
 // cluster, with another uid, publishes under our name.
@@ -141,6 +122,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	g.Go(func() error { return r.puller.run(ctx) })
 	g.Go(func() error { r.settle(ctx); return nil })
 	g.Go(func() error { return r.keep(ctx) })
+	g.Go(func() error { r.sendDigests(ctx); return nil })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -152,9 +134,9 @@ func (r *Replica) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// HandleMessage takes a message that the gossip layer received. It may be
-// called from several goroutines and does not wait for the network.
-func (r *Replica) HandleMessage(msg []byte) {
+// HandleMessage takes a message that the gossip layer received from a member,
+// its sender but maybe not its author. It may be called from several goroutines and does not wait for the network.
+func (r *Replica) HandleMessage(sender string, msg []byte) {
 	if len(msg) > maxAnnouncement {
 		r.refuse("", errMalformed)
 		return
@@ -164,15 +146,18 @@ func (r *Replica) HandleMessage(msg []byte) {
 		r.refuse("", errMalformed)
 		return
 	}
-	if a := w.GetAnnouncement(); a != nil {
-		_ = r.take(a, msg) // it has counted and logged what it refused
+	switch body := w.Body.(type) {
+	case *wire.Message_Announcement:
+		_, _ = r.take(sender, body.Announcement, msg) // it has counted and logged what it refused
+	case *wire.Message_Digests:
+		r.compare(sender, body.Digests)
+	default: // of a later version; it knows that we don't know it
+		r.metrics.announcements.WithLabelValues(unknownOutcome).Inc()
 	}
 }
 
-// take applies an announcement, and forwards it if it was news: memberlist
-// does not forward user messages, so a message reaches those that its sender
-// did not reach only so.
-func (r *Replica) take(a *wire.Announcement, msg []byte) error {
+// take applies an announcement, and sends it on if it was news.
+func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) (outcome, error) {
 	h, result, err := r.store.accept(a)
 	switch {
 	case errors.Is(err, trust.ErrUnknownKey):
@@ -182,24 +167,24 @@ func (r *Replica) take(a *wire.Announcement, msg []byte) error {
 		if unmarshalHead(a.GetHead(), claim) == nil && claim.Clusterset == r.store.clusterset {
 			r.puller.wantClaimed(claim.Cluster, discovery.Version{Epoch: claim.Epoch, Seq: claim.Seq}, "")
 		}
-		return err
+		return old, err
 	case err != nil:
 		r.refused(a, err)
-		return err
+		return old, err
 	}
 	r.metrics.announcements.WithLabelValues(result.String()).Inc()
 	switch result {
 	case old:
-		return nil
+		return result, nil
 	case gap:
 		if r.puller.want(h.Cluster, h.version()) {
-			r.forward(h, msg)
+			r.relay(h, sender, msg)
 		}
-		return nil
+		return result, nil
 	}
 	r.learned(h, a)
-	r.forward(h, msg)
-	return nil
+	r.relay(h, sender, msg)
+	return result, nil
 }
 
 // learned tells agents and our publisher what the store has taken from a peer.
@@ -226,29 +211,6 @@ func (r *Replica) announce(h *head, a *wire.Announcement) {
 	}
 }
 
-// forward hands news on: the message as it came, with whatever a later version
-// has put in it, or where gossip would not carry that the head alone.
-func (r *Replica) forward(h *head, msg []byte) {
-	if len(msg) > maxMessage {
-		var err error
-		if msg, err = message(&wire.Announcement{Head: h.bare()}); err != nil {
-			r.log.Error("announcement not encoded", "error", err)
-			return
-		}
-	}
-	r.broadcast(h.Cluster, msg)
-}
-
-func (r *Replica) broadcast(cluster string, msg []byte) {
-	if n := r.network.Load(); n != nil {
-		(*n).Broadcast(cluster, msg)
-	}
-}
-
-func message(a *wire.Announcement) ([]byte, error) {
-	return proto.Marshal(&wire.Message{Body: &wire.Message_Announcement{Announcement: a}})
-}
-
 // PeersChanged is called by the gossip layer when members come or go. Who came
 // may have what others could not give.
 func (r *Replica) PeersChanged() { r.puller.retry() }
@@ -272,22 +234,4 @@ func (r *Replica) refuse(cluster string, err error) {
 // omit counts what import rules leave out.
 func (r *Replica) omit(err error) {
 	r.metrics.refused.WithLabelValues(refusalReason(err)).Inc()
-}
-
-func (r *Replica) peers() []Peer {
-	n := r.network.Load()
-	if n == nil {
-		return nil
-	}
-	return (*n).Peers()
-}
-
-// direct picks the peers that a change is sent to without waiting for gossip.
-func (r *Replica) direct() []Peer {
-	peers := r.peers()
-	if len(peers) <= directPushes {
-		return peers
-	}
-	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
-	return peers[:someDirect]
 }

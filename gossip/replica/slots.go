@@ -111,9 +111,9 @@ type watchdog struct {
 	octets int // since the timer was set
 }
 
-// guard makes a watchdog and the context that it ends, with errStalled as the
+// watched makes a watchdog and the context that it ends, with errStalled as the
 // cause.
-func guard(ctx context.Context) (context.Context, *watchdog, context.CancelFunc) {
+func watched(ctx context.Context) (context.Context, *watchdog, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watchdog{timer: time.AfterFunc(stallTime, func() { cancel(errStalled) })}
 	return ctx, w, func() {

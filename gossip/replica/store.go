@@ -20,10 +20,11 @@ type store struct {
 	table      *discovery.Table
 	refuse     func(cluster string, err error) // records that a cluster will miss; counts and logs
 	omit       func(err error)                 // what import rules leave out; counts
-	log        *slog.Logger
+	log        *slog.Logger                    // of what is committed; its user's
 	// follows is set for agents: which of two clusters has a name is for their
 	// watcher to say, and who missed the change must not stay with the first.
 	follows bool
+	shared  *Shared // nil: nothing is shared
 
 	heads   heads                  // of clusters; changed under mu
 	imports atomic.Pointer[Import] // never nil; changed under mu
@@ -61,9 +62,11 @@ func newStore(identity *trust.Identity, clusterset string, limits Limits, table 
 func (s *store) commitLocked(h *head, to *part, u discovery.Update) {
 	have := s.clusters[h.Cluster]
 	if have == nil {
-		have = &replicaPart{}
+		have = &replicaPart{part: emptyPart}
 		s.clusters[h.Cluster] = have
 	}
+	logCommit(s.log, h, have.part, to)
+	s.shared.part(have.part, to)
 	have.part = to
 	if h.Retired {
 		s.table.Drop(h.Cluster)
@@ -79,6 +82,7 @@ func (s *store) setHeadLocked(have *replicaPart, h *head) {
 }
 
 func (s *store) dropLocked(cluster string) {
+	s.log.Debug("part dropped", "cluster", cluster)
 	delete(s.clusters, cluster)
 	s.heads.drop(cluster)
 	s.table.Drop(cluster)

@@ -64,7 +64,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	}
 	s := &Subscriber{config: c, log: c.Logger, warner: newWarner(c.Logger), patience: patience, tally: newTally(), room: maxSnapshot}
 	s.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, s.refuse)
-	s.store.follows, s.store.log, s.store.omit = true, c.Logger, s.tally.refuse
+	s.store.follows, s.store.log, s.store.omit = true, s.log, s.tally.refuse
 	s.forget.Store(int64(DefaultForget))
 	s.puller = newPullerFor(s.store)
 	s.puller.fetch, s.puller.giveUp, s.puller.full = s.fetch, hopeless, func() {}

@@ -84,6 +84,7 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 		w.Close()
 		return nil, err
 	}
+	w.publisher.ConfirmWith(w.source)
 	w.api = w.newAPI(o.Version, member)
 	return w, nil
 }
@@ -122,11 +123,13 @@ func (w *Watcher) bind(member string) error {
 
 // join makes the replica and the pool that carries its messages.
 func (w *Watcher) join(member string) error {
+	memory := gossip.OpenMemory(w.config.State, w.log)
 	var err error
 	w.replica, err = replica.New(replica.Config{
 		Member: member, Identity: w.identity, Table: w.table, Logger: w.log, Registerer: w.metrics,
 		Viewer:      replica.View{Cluster: w.config.Cluster, Network: w.config.Network, Locality: w.config.Locality},
-		ExpectPeers: len(w.config.Gossip.Join) > 0, Import: w.config.Import, Forget: w.config.Forget,
+		ExpectPeers: len(w.config.Gossip.Join)+memory.Len() > 0,
+		Import:      w.config.Import, Forget: w.config.Forget,
 	})
 	if err != nil {
 		return err
@@ -134,7 +137,7 @@ func (w *Watcher) join(member string) error {
 	w.publisher = w.replica.NewPublisher()
 	w.pool, err = gossip.New(gossip.Config{
 		Name: member, Advertise: w.config.Gossip.Advertise, Join: w.config.Gossip.Join,
-		Transport: w.transport, Handler: w.replica, Logger: w.log, Registerer: w.metrics,
+		Transport: w.transport, Handler: w.replica, Memory: memory, Logger: w.log, Registerer: w.metrics,
 	})
 	if err != nil {
 		return w.config.Problem("gossip", "%v", err)
