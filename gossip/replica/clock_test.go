@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +18,7 @@ import (
 func holding(t *testing.T, identity *trust.Identity) (*Replica, *recorded) {
 	r, err := New(Config{Member: "w0." + identity.ID().Cluster, Identity: identity, Table: discovery.NewTable(), Viewer: View{Cluster: identity.ID().Cluster}})
 	require.NoError(t, err)
-	n := &recorded{}
+	n := watchers(1, 1)
 	r.Attach(n)
 	return r, n
 }
@@ -41,7 +40,7 @@ func TestClockYearsOff(t *testing.T) {
 			_, beat := from(t, eastKey, &wire.Head{Uid: "u", Epoch: 3, Seq: 1, Heartbeat: 1}, content)
 			second, msg := from(t, eastKey, &wire.Head{Uid: "u", Epoch: 3, Seq: 2, Heartbeat: 1}, later)
 
-			var said [][]byte
+			var said []sent
 			var last *wire.SignedHead
 			synctest.Test(t, func(t *testing.T) {
 				if begins := realNow.Add(off); what != "behind" { // a bubble begins in the year 2000
@@ -57,11 +56,11 @@ func TestClockYearsOff(t *testing.T) {
 				go func() { _ = publisher.Lead(ctx, &counter{}) }()
 				pass(time.Second)
 				bring(t, west, first, content)
-				west.HandleMessage(beat)
+				west.HandleMessage("", beat)
 				west.puller.fetch = func(context.Context, string, string, int, *part) (*pulled, error) {
 					return (&owner{second, later}).answer(), nil
 				}
-				west.HandleMessage(msg)
+				west.HandleMessage("", msg)
 				pass(2*heartbeat + time.Second)
 				require.Equal(t, 2, ready(west.config.Table, "user", "east"))
 				publisher.Update(discovery.Update{Services: []*discovery.Service{service("pay", 2)}})
@@ -75,7 +74,7 @@ func TestClockYearsOff(t *testing.T) {
 				}
 				require.Equal(t, 2, ready(s.Table(), "user", "east"))
 				require.Equal(t, 2, ready(s.Table(), "pay", "west"))
-				said = slices.Clone(network.broadcast)
+				said = network.take()
 				h, _ := west.store.get("west")
 				last = h.signed
 			})
@@ -84,8 +83,8 @@ func TestClockYearsOff(t *testing.T) {
 			_, err := peer.store.expect("west", last) // with the chain, as a pull brings it
 			require.NoError(t, err)
 			var beats uint64
-			for _, msg := range said {
-				peer.HandleMessage(msg)
+			for _, m := range said {
+				peer.HandleMessage("w0.west", m.msg)
 				if h, _ := peer.store.get("west"); h != nil {
 					beats = h.Heartbeat
 				}

@@ -66,9 +66,9 @@ type lawWorld struct {
 }
 
 type lawPacket struct {
-	from    string
+	from    string // a member
 	to      *lawNode
-	cluster string
+	cluster string // whose news it is, "" for digests
 	msg     []byte
 }
 
@@ -94,9 +94,21 @@ var _ Network = (*lawNode)(nil)
 
 // Send implements Network.
 func (n *lawNode) Send(member string, msg []byte) error {
-	for _, to := range n.world.nodes {
-		if to.name == member {
-			n.world.send(lawPacket{n.name, to, n.cluster, msg})
+	var m wire.Message
+	if err := proto.Unmarshal(msg, &m); err != nil {
+		return err
+	}
+	p := lawPacket{from: n.name, msg: msg}
+	if a := m.GetAnnouncement(); a != nil {
+		var h wire.Head
+		if err := unmarshalHead(a.GetHead(), &h); err != nil {
+			return err
+		}
+		p.cluster = h.Cluster
+	}
+	for _, p.to = range n.world.nodes {
+		if p.to.name == member {
+			n.world.send(p)
 		}
 	}
 	return nil
@@ -313,11 +325,7 @@ func (w *lawWorld) elect() { w.lead(w.pick()) }
 
 // lead makes a watcher the leader. Its rival may go on for a while.
 func (w *lawWorld) lead(n *lawNode) {
-	var seen uint64
-	if h := n.store.heads.get(n.cluster); h != nil {
-		seen = h.Epoch
-	}
-	epoch, err := w.epochs[n.cluster].NextEpoch(w.t.Context(), seen)
+	epoch, err := w.epochs[n.cluster].NextEpoch(w.t.Context(), n.highestOwn())
 	require.NoError(w.t, err)
 	require.NoError(w.t, n.publisher.publish(&wire.Head{Epoch: epoch, Seq: 1}, n.publisher.takeAll()), "seed %d", w.seed)
 	n.publisher.epoch.Store(epoch)
@@ -370,13 +378,11 @@ func (w *lawWorld) onlyAgentsKnow(cluster string) bool {
 }
 
 // loseEpochs takes a cluster's epoch store away. Who leads next has heard what
-// all others hold. (A leader whose messages reached nobody before it died with
-// the store is beyond help: what is still on its way from it is lost here.)
+// all others hold, agents as well. (A leader whose messages reached nobody
+// before it died with the store is beyond help: what is still on its way from
+// it is lost here.)
 func (w *lawWorld) loseEpochs() {
 	cluster := w.cluster()
-	if w.onlyAgentsKnow(cluster) {
-		return // nobody tells the next leader
-	}
 	ofIt := func(p lawPacket) bool { return p.cluster == cluster }
 	w.packets, w.sent = slices.DeleteFunc(w.packets, ofIt), slices.DeleteFunc(w.sent, ofIt)
 	w.epochs[cluster] = &counter{}
@@ -384,6 +390,11 @@ func (w *lawWorld) loseEpochs() {
 		n.leads = false
 		for _, peer := range w.nodes {
 			w.digest(n, peer)
+		}
+		for _, a := range w.agents { // of this cluster, for once
+			if h := a.held.heads.get(cluster); h != nil {
+				n.recall(encodeRecalled(h))
+			}
 		}
 	}
 	w.lead(w.watchersOf(cluster)[w.rng.IntN(2)])
