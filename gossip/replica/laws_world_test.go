@@ -321,7 +321,11 @@ func (w *lawWorld) publish() {
 	}
 }
 
-func (w *lawWorld) elect() { w.lead(w.pick()) }
+func (w *lawWorld) elect() {
+	if n := w.pick(); n.retiredError() == nil {
+		w.lead(n)
+	}
+}
 
 // lead makes a watcher the leader. Its rival may go on for a while.
 func (w *lawWorld) lead(n *lawNode) {
@@ -397,6 +401,43 @@ func (w *lawWorld) loseEpochs() {
 			}
 		}
 	}
-	w.lead(w.watchersOf(cluster)[w.rng.IntN(2)])
+	if n := w.watchersOf(cluster)[w.rng.IntN(2)]; n.retiredError() == nil {
+		w.lead(n)
+	}
 	w.did["epochs lost"]++
+}
+
+// retire has an operator retire a cluster, or bring it back, who has looked
+// around before. Most watchers hear of it.
+func (w *lawWorld) retire() {
+	cluster, through := w.cluster(), w.pick()
+	for _, peer := range w.nodes {
+		w.digest(through, peer)
+	}
+	was := through.store.heads.get(cluster)
+	if was == nil {
+		return
+	}
+	next, err := Retirement{Identity: w.keys.watchers[cluster+"0"], Undo: was.Retired}.successor(was)
+	require.NoError(w.t, err)
+	msg, err := message(&wire.Announcement{Head: next.signed})
+	require.NoError(w.t, err)
+	w.hand(through, lawPacket{cluster: cluster, msg: msg})
+	for _, to := range w.nodes {
+		if w.rng.IntN(4) > 0 {
+			w.hand(to, lawPacket{from: through.name, cluster: cluster, msg: msg})
+		}
+	}
+	w.did[map[bool]string{false: "retired", true: "came back"}[was.Retired]]++
+}
+
+// isRetired tells whether a cluster is retired by the newest that watchers know.
+func (w *lawWorld) isRetired(cluster string) bool {
+	var newest *head
+	for _, n := range w.nodes {
+		if h := n.store.heads.get(cluster); h != nil && h.newerThan(newest) {
+			newest = h
+		}
+	}
+	return newest != nil && newest.Retired
 }
