@@ -64,8 +64,9 @@ type Replica struct {
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
-	random    func(n int) int // rand.IntN; a test's own
-	overtaken chan struct{}   // capacity 1: a peer has brought a newer version of our own part
+	random    func(n int) int      // rand.IntN; a test's own
+	overtaken chan struct{}        // capacity 1: a peer or an agent has brought a newer version of our own part
+	recalled  atomic.Pointer[head] // the newest of our own heads that an agent has brought; nil: none
 
 	claimed   atomic.Bool           // our source has told the uid of the cluster
 	contested atomic.Pointer[error] // somebody else uses our name

@@ -157,7 +157,7 @@ func (s *Subscriber) session(ctx context.Context, addr string) error {
 		s.conn.Store(nil)
 		_ = conn.Close()
 	}()
-	stream, err := wire.NewReplicaClient(conn).Subscribe(ctx, &wire.SubscribeRequest{Node: s.config.Node})
+	stream, err := wire.NewReplicaClient(conn).Subscribe(s.recalling(ctx), &wire.SubscribeRequest{Node: s.config.Node})
 	if err != nil {
 		return err
 	}

@@ -161,6 +161,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 	if w.config.Insecure {
 		w.log.Warn("insecure: true: gossip and streams are in plain text, and whoever reaches the port can publish for any cluster")
 	}
+	if err := w.identity.ClockDoubt(); err != nil {
+		w.log.Warn("clock or certificate is wrong", "error", err)
+	}
 	w.log.Info("watcher starts", "clusterset", w.config.Clusterset, "listen", w.transport.Addr().String(),
 		"advertise", w.config.Gossip.Advertise, "http", w.http.Addr().String())
 	err := lifecycle.Run(
