@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/netip"
 	"testing"
@@ -80,31 +79,6 @@ func TestInboxIsBounded(t *testing.T) {
 		in.putMessage(message{})
 	}
 	require.Equal(t, 5.0, value(t, m.dropped.WithLabelValues(dropQueueFull)))
-}
-
-func TestRosterIsBounded(t *testing.T) {
-	const while = time.Minute
-	r := newRoster("w0.self")
-	addr := netip.MustParseAddrPort("10.0.0.1:1")
-	for i := range MaxMembers {
-		name := fmt.Sprintf("w%d.c", i)
-		require.True(t, r.admit(name, while))
-		r.join(name, addr)
-	}
-	require.False(t, r.admit("one.more", while))
-	require.True(t, r.admit("w0.c", while), "it is a member already")
-	r.leave("w0.c")
-	require.False(t, r.admit("one.more", while), "memberlist still remembers the one that left")
-	require.True(t, r.admit("w0.c", while), "it may come back")
-	require.True(t, r.admit("one.more", 0))
-	for i := range MaxMembers {
-		r.leave(fmt.Sprintf("w%d.c", i))
-	}
-	r.join("late.c", addr)
-	r.leave("late.c")
-	require.Len(t, r.lost, MaxMembers)
-	require.Contains(t, r.lost, "late.c")
-	require.Len(t, r.someLost(3), 3)
 }
 
 func TestMembersAllocatesNothing(t *testing.T) {

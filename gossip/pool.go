@@ -48,6 +48,9 @@ func New(cfg Config) (*Pool, error) {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Memory != nil {
+		p.roster.remember(cfg.Memory.peers)
+	}
 	p.metrics = newMetrics(func() float64 { return float64(len(p.roster.members())) })
 	p.inbox = newInbox(p.metrics)
 	if err := p.metrics.register(cfg.Registerer); err != nil {

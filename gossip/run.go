@@ -48,6 +48,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	wg.Go(a.pumpPackets)
 	wg.Go(a.pumpStreams)
 	wg.Go(func() { p.inbox.deliver(inner, p.cfg.Handler) })
+	wg.Go(func() { p.cfg.Memory.keep(ctx, p.roster) })
 
 	p.keepJoined(ctx, newJoiner(p, list, a))
 

@@ -26,7 +26,7 @@ type Peer struct {
 type Packet struct {
 	Buf    []byte
 	From   net.Addr
-	Sender string    // the member's name, as its certificate allows it
+	Sender string    // the member's name, as the Transport has authenticated it; "": not known, and not limited
 	At     time.Time // when it arrived: round-trip times are measured by it
 }
 

@@ -90,8 +90,16 @@ func pullFrom(ctx context.Context, conn grpc.ClientConnInterface, s *store, clus
 // by the limits, and by what the owner has signed for. When the answer breaks
 // off it returns what came, and how many of the buckets named first are whole.
 func receive(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part) (got *pulled, whole int, err error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, dog, cancel := watched(ctx)
 	defer cancel() // which ends a stream that is not read to its end
+	got, whole, err = listen(ctx, conn, s, cluster, base, dog)
+	if err != nil && context.Cause(ctx) == errStalled {
+		err = errStalled
+	}
+	return got, whole, err
+}
+
+func listen(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part, dog *watchdog) (got *pulled, whole int, err error) {
 	stream, err := wire.NewReplicaClient(conn).Pull(ctx, &wire.PullRequest{Cluster: cluster, BucketPrefixes: base.prefixes()})
 	if err != nil {
 		return nil, 0, err
@@ -108,10 +116,13 @@ func receive(ctx context.Context, conn grpc.ClientConnInterface, s *store, clust
 		return nil, 0, err
 	}
 	a := &answer{pulled: pulled{head: first.Head, buckets: first.Buckets}, limits: s.limits, most: int(h.Items)}
+	dog.progressed(minProgress) // the first message may be small
 	for m := first; err == nil; m, err = stream.Recv() {
+		before := a.bytes
 		if err := a.add(m.Items); err != nil {
 			return nil, 0, err
 		}
+		dog.progressed(a.bytes - before)
 	}
 	if errors.Is(err, io.EOF) {
 		return &a.pulled, len(a.buckets), nil

@@ -170,7 +170,7 @@ func (s *server) Pull(req *wire.PullRequest, stream grpc.ServerStreamingServer[w
 	m := &wire.PullResponse{Head: h.signed, Buckets: part.differing(req.BucketPrefixes)}
 	size := 0
 	for _, n := range m.Buckets {
-		for key, value := range part.buckets[n].all() {
+		for key, value := range part.buckets[n].each() {
 			it := &wire.Item{Key: key, Value: value}
 			m.Items = append(m.Items, it)
 			if size += itemSize(it); size >= pullChunk {
@@ -203,11 +203,16 @@ func (s *server) Subscribe(req *wire.SubscribeRequest, stream grpc.ServerStreami
 	defer r.metrics.streams.Dec()
 	box := r.feed.open() // before the heads are read, so that none falls between
 	defer r.feed.close(box)
-	if err := stream.Send(&wire.StreamMessage{Body: &wire.StreamMessage_Viewer{Viewer: r.view.Load().encode()}}); err != nil {
+	if err := stream.Send(&wire.StreamMessage{Body: &wire.StreamMessage_Viewer{Viewer: r.viewer()}}); err != nil {
 		return err
 	}
 	if !s.waitCurrent(stream.Context()) {
 		return status.Error(codes.Unavailable, errStopping.Error())
+	}
+	for _, cluster := range r.store.heads.buried() { // an agent may have them on its disk
+		if err := stream.Send(forgetting(cluster)); err != nil {
+			return err
+		}
 	}
 	for _, h := range r.store.heads.all() {
 		if err := stream.Send(streamed(&wire.Announcement{Head: h.bare()})); err != nil {

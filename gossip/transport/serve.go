@@ -35,6 +35,12 @@ func (t *Transport) serve(ctx context.Context, c *conn) {
 	if err == nil && proto == ProtoGossip {
 		h, err = t.greet(c, secured)
 	}
+	if err == nil {
+		t.vouch(c, secured)
+	}
+	if err == nil && proto == protoGRPC {
+		err = t.holdGRPC(c, secured)
+	}
 	evicted := leave()
 	switch {
 	case ctx.Err() != nil:
@@ -131,12 +137,8 @@ func (t *Transport) greet(base *conn, c net.Conn) (hello, error) {
 	if err == nil {
 		err = t.checkHello(c, h)
 	}
-	if err == nil && h.kind == kindStream {
-		if t.enterStream(h.from) {
-			base.whenClosed(func() { t.leaveStream(h.from) })
-		} else {
-			err = refused(refusedLimit, "too many streams")
-		}
+	if err == nil {
+		err = t.admit(base, h)
 	}
 	a := answer{name: t.cfg.Name}
 	switch {

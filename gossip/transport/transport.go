@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,7 @@ const (
 var (
 	errNotRunning = errors.New("gossip transport is not running")
 	errLimit      = errors.New("too many connections")
+	errRate       = errors.New("connections come too fast from this address")
 )
 
 // Transport is one port for a watcher's gossip and gRPC. Make it with Listen,
@@ -50,6 +52,10 @@ type Transport struct {
 	listener net.Listener
 	grpc     *grpcListener
 	halfOpen *halfOpen
+	arrivals *arrivals
+	meters   *meters
+	holdings *holdings
+	vouched  *vouched
 
 	packets chan gossip.Packet
 	streams chan net.Conn
@@ -81,6 +87,10 @@ func Listen(cfg Config) (*Transport, error) {
 		logLimit: rate.NewLimiter(logRate, logBurst),
 		metrics:  newMetrics(),
 		halfOpen: newHalfOpen(cfg.Limits.Handshakes),
+		arrivals: newArrivals(cfg.Limits.Rates),
+		meters:   newMeters(cfg.Limits.Rates),
+		holdings: &holdings{n: map[holding]int{}},
+		vouched:  &vouched{conns: map[*conn]*tls.Conn{}},
 		packets:  make(chan gossip.Packet, packetBuffer),
 		streams:  make(chan net.Conn, streamBuffer),
 		started:  make(chan struct{}),
@@ -142,6 +152,8 @@ func (t *Transport) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = t.listener.Close() })
 	defer stop()
 
+	t.spawn(func() { t.keepTrust(ctx) })
+
 	err := t.accept(ctx)
 	cancel()
 	t.end()
@@ -181,6 +193,11 @@ func (t *Transport) accept(ctx context.Context) error {
 			continue
 		}
 		wait = first
+		if !t.arrivals.allow(sourceOf(raw.RemoteAddr())) {
+			t.refuse(raw.RemoteAddr(), refusedRate, errRate)
+			_ = raw.Close()
+			continue
+		}
 		c, err := t.own(raw, true)
 		if err != nil {
 			t.refuse(raw.RemoteAddr(), refusedLimit, err)

@@ -8,9 +8,9 @@ import (
 
 type packetQueue chan gossip.Packet
 
-// packetBuffer is about what a receiving kernel holds for a busy socket.
+// packetBuffer is a second of the busiest watcher in the largest scenario.
 // Beyond it packets are lost, and counted.
-const packetBuffer = 4096
+const packetBuffer = 1024
 
 var _ gossip.Transport = (*Port)(nil)
 

@@ -84,6 +84,7 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 		w.Close()
 		return nil, err
 	}
+	w.publisher.ConfirmWith(w.source)
 	w.api = w.newAPI(o.Version, member)
 	return w, nil
 }
@@ -122,11 +123,12 @@ func (w *Watcher) bind(member string) error {
 
 // join makes the replica and the pool that carries its messages.
 func (w *Watcher) join(member string) error {
+	memory := gossip.OpenMemory(w.config.State, w.log)
 	var err error
 	w.replica, err = replica.New(replica.Config{
 		Member: member, Identity: w.identity, Table: w.table, Logger: w.log, Registerer: w.metrics,
 		Viewer:      replica.View{Cluster: w.config.Cluster, Network: w.config.Network, Locality: w.config.Locality},
-		ExpectPeers: len(w.config.Gossip.Join) > 0,
+		ExpectPeers: len(w.config.Gossip.Join)+memory.Len() > 0, Import: w.config.Import, Forget: w.config.Forget,
 	})
 	if err != nil {
 		return err
@@ -134,7 +136,7 @@ func (w *Watcher) join(member string) error {
 	w.publisher = w.replica.NewPublisher()
 	w.pool, err = gossip.New(gossip.Config{
 		Name: member, Advertise: w.config.Gossip.Advertise, Join: w.config.Gossip.Join,
-		Transport: w.transport, Handler: w.replica, Logger: w.log, Registerer: w.metrics,
+		Transport: w.transport, Handler: w.replica, Memory: memory, Logger: w.log, Registerer: w.metrics,
 	})
 	if err != nil {
 		return w.config.Problem("gossip", "%v", err)
@@ -172,8 +174,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.publisher.Update) }},
 		lifecycle.Part{Name: "publisher", Run: w.lead},
 	)
-	if errors.Is(err, replica.ErrNameTaken) {
+	switch {
+	case errors.Is(err, replica.ErrNameTaken):
 		return w.nameTaken(err)
+	case errors.Is(err, replica.ErrRetired):
+		return w.config.Problem("cluster", "%v", err)
 	}
 	return err
 }
