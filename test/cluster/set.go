@@ -168,6 +168,7 @@ func (c *Cluster) watcher(n int) *Watcher {
 		args = append(args, "--log-level", "debug")
 	}
 	w.Process = c.process(role, n, args...)
+	w.env = append(w.env, c.WatcherEnv...)
 	return w
 }
 
