@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -50,6 +52,7 @@ type Transport struct {
 	listener net.Listener
 	grpc     *grpcListener
 	halfOpen *halfOpen
+	siblings *siblings
 
 	packets chan gossip.Packet
 	streams chan net.Conn
@@ -65,6 +68,9 @@ type Transport struct {
 	links    map[string]*link
 	incoming map[string]int // accepted streams by member
 	inStream int            // their sum
+
+	splicesBy map[netip.Addr]int // by source
+	inSplice  int                // their sum
 }
 
 var _ gossip.Transport = (*Transport)(nil)
@@ -76,6 +82,9 @@ func Listen(cfg Config) (*Transport, error) {
 		return nil, err
 	}
 	cfg.Limits.setDefaults()
+	if cfg.Resolver == nil {
+		cfg.Resolver = net.DefaultResolver
+	}
 	t := &Transport{
 		cfg: cfg, id: cfg.Identity.ID(), log: cfg.Logger,
 		logLimit: rate.NewLimiter(logRate, logBurst),
@@ -87,7 +96,10 @@ func Listen(cfg Config) (*Transport, error) {
 		open:     map[*conn]bool{},
 		links:    map[string]*link{},
 		incoming: map[string]int{},
+
+		splicesBy: map[netip.Addr]int{},
 	}
+	t.siblings = newSiblings(t, slices.Clone(cfg.Siblings))
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -139,6 +151,9 @@ func (t *Transport) Run(ctx context.Context) error {
 	t.ctx = ctx
 	t.mu.Unlock()
 	close(t.started)
+	if len(t.cfg.Siblings) > 0 {
+		t.spawn(func() { t.siblings.run(ctx) })
+	}
 	stop := context.AfterFunc(ctx, func() { _ = t.listener.Close() })
 	defer stop()
 
