@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/netip"
 	"testing"
@@ -65,46 +64,21 @@ func TestNobodyChoosesWhereAnswersGo(t *testing.T) {
 }
 
 func TestInboxIsBounded(t *testing.T) {
-	m := newMetrics(nil, nil)
+	m := newMetrics(nil)
 	in := newInbox(m)
 	large := make([]byte, MaxPacket)
 	fit := maxQueuedOctets / len(large)
 	for range fit + 3 {
-		in.putMessage(large)
+		in.putMessage(message{body: large})
 	}
 	require.Len(t, in.messages, fit)
 	require.Equal(t, 3.0, value(t, m.dropped.WithLabelValues(dropQueueFull)))
 
 	in = newInbox(m)
 	for range maxQueuedMessages + 2 {
-		in.putMessage(nil)
+		in.putMessage(message{})
 	}
 	require.Equal(t, 5.0, value(t, m.dropped.WithLabelValues(dropQueueFull)))
-}
-
-func TestRosterIsBounded(t *testing.T) {
-	const while = time.Minute
-	r := newRoster("w0.self")
-	addr := netip.MustParseAddrPort("10.0.0.1:1")
-	for i := range MaxMembers {
-		name := fmt.Sprintf("w%d.c", i)
-		require.True(t, r.admit(name, while))
-		r.join(name, addr)
-	}
-	require.False(t, r.admit("one.more", while))
-	require.True(t, r.admit("w0.c", while), "it is a member already")
-	r.leave("w0.c")
-	require.False(t, r.admit("one.more", while), "memberlist still remembers the one that left")
-	require.True(t, r.admit("w0.c", while), "it may come back")
-	require.True(t, r.admit("one.more", 0))
-	for i := range MaxMembers {
-		r.leave(fmt.Sprintf("w%d.c", i))
-	}
-	r.join("late.c", addr)
-	r.leave("late.c")
-	require.Len(t, r.lost, MaxMembers)
-	require.Contains(t, r.lost, "late.c")
-	require.Len(t, r.someLost(3), 3)
 }
 
 func TestMembersAllocatesNothing(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,6 +165,7 @@ func (a *adapter) ledToSelf(addr string, within time.Duration) bool {
 // go to the inbox in the order in which they came; memberlist gets the rest.
 func (a *adapter) pumpPackets() {
 	var parts [][]byte
+	var budgets budgets
 	for {
 		var pkt Packet
 		select {
@@ -176,9 +178,17 @@ func (a *adapter) pumpPackets() {
 			a.metrics.refused.WithLabelValues(err.Error()).Inc()
 			continue
 		}
+		_, cluster, _ := strings.Cut(pkt.Sender, ".")
+		if pkt.Sender != "" && a.roster.heard(pkt.Sender) {
+			a.inbox.peersChanged()
+		}
 		for _, part := range parts {
+			if kind := allowanceOf(part[0]); pkt.Sender != "" && !budgets.spend(cluster, kind) {
+				a.metrics.dropped.WithLabelValues(kind.reason).Inc()
+				continue
+			}
 			if part[0] == typeUser {
-				a.inbox.putMessage(own(part[1:], len(pkt.Buf)))
+				a.inbox.putMessage(message{sender: pkt.Sender, body: own(part[1:], len(pkt.Buf))})
 				continue
 			}
 			select {

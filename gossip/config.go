@@ -16,11 +16,15 @@ import (
 // Config is what a Pool needs. Name, Advertise, Transport and Handler must be
 // given.
 type Config struct {
-	Name      string   // "<watcher>.<cluster>", unique in the clusterset
-	Advertise string   // host:port at which others reach us; resolved once, when Run starts
+	Name string // "<watcher>.<cluster>", unique in the clusterset
+	// Advertise is the host:port at which others reach us. It is resolved once,
+	// when Run starts, and holds for the life of the process: the others refuse
+	// another address of a member that they believe alive.
+	Advertise string
 	Join      []string // seeds, host:port; resolved anew at each try
 	Transport Transport
 	Handler   Handler
+	Memory    *Memory // members that an earlier process knew are tried besides the seeds; nil: none
 	Tuning    Tuning
 	Resolver  Resolver // nil: net.DefaultResolver
 	Logger    *slog.Logger
@@ -35,7 +39,7 @@ type Resolver interface {
 
 // Tuning is how eagerly a pool works. Zero fields take DefaultTuning's values.
 type Tuning struct {
-	// GossipInterval is how often queued broadcasts leave, to GossipNodes
+	// GossipInterval is how often news of members leaves, to GossipNodes
 	// random members each time. Shorter spreads faster and costs packets, but
 	// only while something is queued.
 	GossipInterval time.Duration

@@ -33,7 +33,6 @@ type delegate struct {
 	handler   Handler
 	roster    *roster
 	inbox     *inbox
-	outbox    *outbox
 	metrics   *metrics
 	log       *slog.Logger
 	deadAfter time.Duration
@@ -55,10 +54,8 @@ func (d *delegate) NodeMeta(int) []byte { return nil }
 // refuses them on streams.
 func (d *delegate) NotifyMsg([]byte) {}
 
-// GetBroadcasts fills the room that a packet has left.
-func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
-	return d.outbox.take(overhead, limit)
-}
+// GetBroadcasts gives none: messages go by Send.
+func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }
 
 // LocalState is the Handler's digest.
 func (d *delegate) LocalState(bool) []byte {

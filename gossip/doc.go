@@ -1,5 +1,5 @@
 // Package gossip is the pool of all watchers of a clusterset: who is a member,
-// and small messages to all of them or to one. It is the only importer of
+// and small messages from one to another. It is the only importer of
 // hashicorp/memberlist, and a wall around it.
 //
 // It knows no record, head or cluster table: what it carries are octets, and a
@@ -8,8 +8,7 @@
 //
 // # The way of a message
 //
-//	Broadcast ─▶ queue, one message a key ─▶ memberlist's next packets ─┐
-//	Send ──────▶ one packet, at once ───────────────────────────────────┤
+//	Send ──────▶ one packet, at once ───────────────────────────────────┐
 //	                                                            Transport
 //	HandleMessage ◀─ bounded queue ◀─ user messages ◀── gate ◀──────────┘
 //	                                                     │
@@ -25,6 +24,7 @@
 //
 // It does not find the others again after a long split, so the pool tries its
 // seeds (resolved anew each time) and members that were lost, for ever. It
-// does not forward user messages: the Handler forwards what was news to it. It
-// keeps a broadcast that exceeds a packet for ever: Broadcast refuses it.
+// does not forward user messages: the Handler sends on what was news to it.
+// Its broadcasts are used for its own news only: they go out a dozen times from
+// each member, and one that exceeds a packet is kept for ever.
 package gossip

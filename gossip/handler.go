@@ -5,9 +5,10 @@ package gossip
 // order of arrival, and may call back into the Pool. While one is busy,
 // messages queue, and beyond the queue's bound they are dropped and counted.
 type Handler interface {
-	// HandleMessage is given one message that a member sent or broadcast. The
-	// slice is the handler's. The same message may come several times.
-	HandleMessage(msg []byte)
+	// HandleMessage is given one message and the name of the member that the
+	// transport had it from, which need not be its author. The slice is the
+	// handler's. The same message may come several times.
+	HandleMessage(sender string, msg []byte)
 
 	// Digest is what a push/pull carries of our state, at most MaxDigest
 	// octets. It is called on goroutines of memberlist, concurrently, and

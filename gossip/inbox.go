@@ -15,7 +15,7 @@ const (
 
 // inbox holds what came from the network until the Handler has time.
 type inbox struct {
-	messages chan []byte
+	messages chan message
 	octets   atomic.Int64 // in messages
 	digests  chan []byte
 	peers    chan struct{} // capacity 1: changes while it is full are one change
@@ -24,24 +24,30 @@ type inbox struct {
 
 func newInbox(m *metrics) *inbox {
 	return &inbox{
-		messages: make(chan []byte, maxQueuedMessages),
+		messages: make(chan message, maxQueuedMessages),
 		digests:  make(chan []byte, maxQueuedDigests),
 		peers:    make(chan struct{}, 1),
 		metrics:  m,
 	}
 }
 
+// message is a user message and the member that it came from.
+type message struct {
+	sender string
+	body   []byte
+}
+
 // putMessage queues a message or drops it. Never blocks.
-func (in *inbox) putMessage(msg []byte) {
+func (in *inbox) putMessage(msg message) {
 	in.metrics.received.Inc()
-	if in.octets.Add(int64(len(msg))) <= maxQueuedOctets {
+	if in.octets.Add(int64(len(msg.body))) <= maxQueuedOctets {
 		select {
 		case in.messages <- msg:
 			return
 		default:
 		}
 	}
-	in.octets.Add(-int64(len(msg)))
+	in.octets.Add(-int64(len(msg.body)))
 	in.metrics.dropped.WithLabelValues(dropQueueFull).Inc()
 }
 
@@ -69,8 +75,8 @@ func (in *inbox) deliver(ctx context.Context, h Handler) {
 		case <-ctx.Done():
 			return
 		case msg := <-in.messages:
-			in.octets.Add(-int64(len(msg)))
-			h.HandleMessage(msg)
+			in.octets.Add(-int64(len(msg.body)))
+			h.HandleMessage(msg.sender, msg.body)
 		case b := <-in.digests:
 			h.HandleDigest(b)
 		case <-in.peers:

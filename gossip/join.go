@@ -25,6 +25,10 @@ const (
 	// thousand of them don't cost a thousand dials every RejoinInterval.
 	lostPerRound = 3
 
+	// lostWhenAlone is how many are tried as long as there is nobody else: the
+	// one that answers brings all the others.
+	lostWhenAlone = 8
+
 	// joinsAtOnce bounds concurrent dials: one that hangs takes StreamTimeout.
 	joinsAtOnce = 8
 
@@ -58,7 +62,7 @@ func (p *Pool) keepJoined(ctx context.Context, j *joiner) {
 	for {
 		j.round(ctx)
 		wait := p.cfg.Tuning.RejoinInterval
-		if len(p.Members()) < 2 && len(p.cfg.Join) > 0 {
+		if len(p.Members()) < 2 && len(p.cfg.Join)+p.cfg.Memory.Len() > 0 {
 			wait, lonely = min(lonely, wait), min(2*lonely, wait)
 		} else {
 			lonely = firstRetry
@@ -90,7 +94,11 @@ func (j *joiner) round(ctx context.Context) {
 			}
 		}
 	}
-	for _, peer := range j.pool.roster.someLost(lostPerRound) {
+	lost := lostPerRound
+	if len(j.pool.Members()) < 2 {
+		lost = lostWhenAlone
+	}
+	for _, peer := range j.pool.roster.someLost(lost) {
 		targets[peer.Name+"/"+peer.Addr] = true // memberlist's form of a named address
 	}
 	var g errgroup.Group

@@ -9,30 +9,25 @@ import (
 // Reasons of isthmus_gossip_dropped_total.
 const (
 	dropQueueFull   = "queue_full"   // the handler is slower than messages come
-	dropTooLarge    = "too_large"    // a broadcast or digest beyond its bound
+	dropTooLarge    = "too_large"    // a digest beyond its bound
 	dropUnknownPeer = "unknown_peer" // memberlist wanted to answer somebody who is no member
 	dropTransport   = "transport"    // the transport could not take the packet
 )
 
 type metrics struct {
 	members  prometheus.GaugeFunc
-	queued   prometheus.GaugeFunc
 	received prometheus.Counter
 	dropped  *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	joins    *prometheus.CounterVec
 }
 
-func newMetrics(members, queued func() float64) *metrics {
+func newMetrics(members func() float64) *metrics {
 	return &metrics{
 		members: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "isthmus_gossip_members",
 			Help: "Members of the pool that are believed alive, this one included.",
 		}, members),
-		queued: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "isthmus_gossip_broadcasts_queued",
-			Help: "Broadcasts that still have transmissions to go.",
-		}, queued),
 		received: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "isthmus_gossip_messages_received_total",
 			Help: "Messages from members, repeated ones included.",
@@ -57,7 +52,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 		return nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.members, m.queued, m.received, m.dropped, m.refused, m.joins} {
+	for _, c := range []prometheus.Collector{m.members, m.received, m.dropped, m.refused, m.joins} {
 		errs = append(errs, r.Register(c))
 	}
 	return errors.Join(errs...)

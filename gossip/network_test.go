@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -76,7 +75,7 @@ func (p *port) WritePacket(b []byte, to Peer) (time.Time, error) {
 	}
 	now := time.Now()
 	select {
-	case dest.packets <- Packet{Buf: b, From: p.addr, At: now}:
+	case dest.packets <- Packet{Buf: b, From: p.addr, Sender: p.name, At: now}:
 		return now, nil
 	default:
 		return now, errors.New("queue full")
@@ -108,8 +107,7 @@ func (p *port) Streams() <-chan net.Conn { return p.streams }
 
 // recorder is a Handler that remembers.
 type recorder struct {
-	digest  string
-	forward func(msg []byte) // called for messages not seen before; nil: nothing
+	digest string
 
 	mu       sync.Mutex
 	messages []string
@@ -117,14 +115,10 @@ type recorder struct {
 	changes  int
 }
 
-func (r *recorder) HandleMessage(msg []byte) {
+func (r *recorder) HandleMessage(_ string, msg []byte) {
 	r.mu.Lock()
-	seen := slices.Contains(r.messages, string(msg))
+	defer r.mu.Unlock()
 	r.messages = append(r.messages, string(msg))
-	r.mu.Unlock()
-	if !seen && r.forward != nil {
-		r.forward(msg)
-	}
 }
 
 func (r *recorder) Digest() []byte { return []byte(r.digest) }
@@ -191,7 +185,6 @@ func (n *network) start(t *testing.T, cfg Config) *node {
 	pool, err := New(cfg)
 	require.NoError(t, err)
 	nd.Pool = pool
-	nd.forward = func(msg []byte) { pool.Broadcast(string(msg), msg) }
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- pool.Run(ctx) }()

@@ -11,15 +11,14 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// Pool is this process's membership. Make it with New, then Run it; Broadcast,
-// Send and Members may be called at any time, from any goroutine.
+// Pool is this process's membership. Make it with New, then Run it; Send and
+// Members may be called at any time, from any goroutine.
 type Pool struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
 	roster  *roster
 	inbox   *inbox
-	outbox  *outbox
 
 	ran  atomic.Bool
 	list atomic.Pointer[memberlist.Memberlist] // nil before and after Run
@@ -49,13 +48,11 @@ func New(cfg Config) (*Pool, error) {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	p.metrics = newMetrics(
-		func() float64 { return float64(len(p.roster.members())) },
-		func() float64 { return float64(p.outbox.queue.NumQueued()) })
+	if cfg.Memory != nil {
+		p.roster.remember(cfg.Memory.peers)
+	}
+	p.metrics = newMetrics(func() float64 { return float64(len(p.roster.members())) })
 	p.inbox = newInbox(p.metrics)
-	p.outbox = &outbox{budget: cfg.Tuning.PacketBudget, metrics: p.metrics}
-	p.outbox.queue.RetransmitMult = retransmitMult
-	p.outbox.queue.NumNodes = func() int { return len(p.roster.members()) }
 	if err := p.metrics.register(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("gossip metrics: %w", err)
 	}
@@ -66,20 +63,6 @@ func New(cfg Config) (*Pool, error) {
 // included once Run has begun. The slice is shared: it must not be changed.
 // Without a change since the last call it takes no lock and allocates nothing.
 func (p *Pool) Members() []Member { return p.roster.members() }
-
-// MaxBroadcast is the largest message in octets that Broadcast takes.
-func (p *Pool) MaxBroadcast() int { return p.outbox.maxMessage() }
-
-// Broadcast queues a message that gossip carries to all members, each of which
-// may see it several times or, in rare cases, not at all. A newer message with
-// the same key replaces an older one that is still queued. The pool keeps msg,
-// so it must not be changed. A message beyond MaxBroadcast, or without a key,
-// is refused: it is counted (isthmus_gossip_dropped_total) and logged.
-func (p *Pool) Broadcast(key string, msg []byte) {
-	if !p.outbox.put(key, msg) {
-		p.log.Warn("broadcast refused", "key", key, "octets", len(msg), "bound", p.MaxBroadcast())
-	}
-}
 
 // Send sends a message to one member at once, best effort: no error does not
 // mean that it arrived. Errors: ErrUnknownMember, ErrTooLarge, ErrNotRunning.

@@ -68,64 +68,6 @@ func TestDigestsTravelByPushPull(t *testing.T) {
 	})
 }
 
-func TestBroadcastReachesAll(t *testing.T) {
-	bubble(t, func(t *testing.T, net *network) {
-		nodes := clusters(t, net, 5)
-		defer func() { stopAll(nodes) }()
-		time.Sleep(settle)
-		nodes[3].Broadcast("a", []byte("news"))
-		time.Sleep(3 * time.Second)
-		for i, n := range nodes {
-			if i != 3 { // the sender's own need not come back
-				require.Equal(t, []string{"news"}, n.got(), n.cfg.Name)
-			}
-		}
-	})
-}
-
-func TestBroadcastReplacesByKey(t *testing.T) {
-	bubble(t, func(t *testing.T, net *network) {
-		nodes := clusters(t, net, 2)
-		defer func() { stopAll(nodes) }()
-		time.Sleep(settle)
-		nodes[0].Broadcast("a", []byte("old"))
-		nodes[0].Broadcast("b", []byte("other"))
-		nodes[0].Broadcast("a", []byte("new"))
-		time.Sleep(3 * time.Second)
-		require.ElementsMatch(t, []string{"new", "other"}, nodes[1].got())
-	})
-}
-
-func TestBroadcastRefusesWhatNeverFits(t *testing.T) {
-	bubble(t, func(t *testing.T, net *network) {
-		nodes := clusters(t, net, 2)
-		defer func() { stopAll(nodes) }()
-		time.Sleep(settle)
-		largest := strings.Repeat("x", nodes[0].MaxBroadcast())
-		nodes[0].Broadcast("large", []byte(largest+"x"))
-		require.Zero(t, nodes[0].outbox.queue.NumQueued())
-		require.Equal(t, 1.0, value(t, nodes[0].metrics.dropped.WithLabelValues(dropTooLarge)))
-		nodes[0].Broadcast("large", []byte(largest))
-		time.Sleep(3 * time.Second)
-		require.Equal(t, []string{largest}, nodes[1].got())
-	})
-}
-
-func TestManySmallBroadcastsKeepPacketsWhole(t *testing.T) {
-	bubble(t, func(t *testing.T, net *network) {
-		nodes := clusters(t, net, 2)
-		defer func() { stopAll(nodes) }()
-		time.Sleep(settle)
-		const n = 1000 // memberlist counts a packet's messages in one octet
-		for i := range n {
-			nodes[0].Broadcast(fmt.Sprint(i), fmt.Appendf(nil, "%d", i))
-		}
-		time.Sleep(10 * time.Second)
-		require.Len(t, nodes[1].got(), n)
-		require.Zero(t, series(nodes[1].metrics.refused))
-	})
-}
-
 func TestSendArrivesAtOnceAndInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, net *network) {
 		nodes := clusters(t, net, 3)

@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// retransmitMult is memberlist's default: a broadcast leaves 4 × ⌈log10(n+1)⌉
-// times, which reaches everybody with high probability when nothing is lost.
+// retransmitMult is memberlist's default: news of a member leaves
+// 4 × ⌈log10(n+1)⌉ times, which reaches everybody with high probability.
 const retransmitMult = 4
 
 // Run takes part in the pool until ctx ends: it creates the membership, joins,
@@ -35,7 +35,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	a := newAdapter(inner, ctx, p, advertise)
 	defer context.AfterFunc(ctx, a.closeStreams)()
 	d := &delegate{
-		handler: p.cfg.Handler, roster: p.roster, inbox: p.inbox, outbox: p.outbox,
+		handler: p.cfg.Handler, roster: p.roster, inbox: p.inbox,
 		metrics: p.metrics, log: p.log, deadAfter: p.cfg.Tuning.DeadTime,
 	}
 	lines := newLogWriter(p.log)
@@ -48,6 +48,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	wg.Go(a.pumpPackets)
 	wg.Go(a.pumpStreams)
 	wg.Go(func() { p.inbox.deliver(inner, p.cfg.Handler) })
+	wg.Go(func() { p.cfg.Memory.keep(ctx, p.roster) })
 
 	p.keepJoined(ctx, newJoiner(p, list, a))
 

@@ -24,9 +24,10 @@ type Peer struct {
 
 // Packet is one packet as it arrived. Buf is the receiver's.
 type Packet struct {
-	Buf  []byte
-	From net.Addr
-	At   time.Time // when it arrived: round-trip times are measured by it
+	Buf    []byte
+	From   net.Addr
+	Sender string    // the member's name, as the Transport has authenticated it; "": not known, and not limited
+	At     time.Time // when it arrived: round-trip times are measured by it
 }
 
 // Transport is what the pool needs of a network. All methods may be called

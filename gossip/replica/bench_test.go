@@ -55,7 +55,7 @@ func BenchmarkHeartbeat(b *testing.B) {
 					i = 0
 					b.StartTimer()
 				}
-				r.HandleMessage(msgs[i])
+				r.HandleMessage("", msgs[i])
 			}
 		})
 	}
@@ -66,10 +66,10 @@ func BenchmarkHeartbeat(b *testing.B) {
 func BenchmarkRepeatedMessage(b *testing.B) {
 	r := crowd(b, 1000)
 	msg := beats(b, "cluster-000", 1)[0]
-	r.HandleMessage(msg)
+	r.HandleMessage("", msg)
 	b.ReportAllocs()
 	for b.Loop() {
-		r.HandleMessage(msg)
+		r.HandleMessage("", msg)
 	}
 }
 

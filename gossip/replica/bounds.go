@@ -24,16 +24,12 @@ const (
 	// heartbeat is how often a head is announced without a change; a cluster
 	// is called silent after three of them.
 	heartbeat = 10 * time.Second
-	// directPushes is up to how many watchers a change is sent to directly.
-	// Above, some get it directly and gossip carries it to the others.
-	directPushes = 64
-	// someDirect is how many get it directly when there are more.
-	someDirect = 8
 	// maxKey bounds an item's key: "s/" and two labels, and room for kinds to
 	// come.
 	maxKey = 256
-	// maxMessage bounds an announcement that is sent as one packet: what the
-	// gossip layer takes (gossip.MaxPacketBudget, less its own framing).
+	// maxMessage bounds an announcement that is sent as one packet. A change of
+	// more than some twenty services is pulled, by those who lack it, rather
+	// than sent to everybody about twice.
 	maxMessage = 7 << 10
 	// maxAnnouncement bounds one that is decoded, from any source.
 	maxAnnouncement = 256 << 10

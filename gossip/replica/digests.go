@@ -15,7 +15,7 @@ import (
 func (r *Replica) Digest() []byte {
 	w := &wire.Digests{Member: r.config.Member}
 	for _, h := range r.store.heads.all() {
-		w.Digests = append(w.Digests, &wire.Digest{Cluster: h.Cluster, Epoch: h.Epoch, Seq: h.Seq, Heartbeat: h.Heartbeat, RootPrefix: h.root[:prefixLen]})
+		w.Digests = append(w.Digests, h.digest())
 	}
 	encoded, err := proto.Marshal(w)
 	if err != nil {
@@ -41,6 +41,11 @@ func (r *Replica) HandleDigest(b []byte) {
 		// Not so a sibling that has just started, too.
 		defer r.heardOnce.Do(func() { close(r.heard) })
 	}
+	r.ask(w, w.Member, r.lacks)
+}
+
+// ask has what we lack by a digest pulled from who sent it.
+func (r *Replica) ask(w *wire.Digests, from string, lacks func(*wire.Digest) bool) {
 	for i, d := range w.Digests {
 		if i == r.config.Limits.Clusters {
 			r.refuse("", errTooMany)
@@ -50,8 +55,8 @@ func (r *Replica) HandleDigest(b []byte) {
 			r.refuse("", errMalformed)
 			continue
 		}
-		if r.lacks(d) {
-			r.puller.wantClaimed(d.GetCluster(), discovery.Version{Epoch: d.GetEpoch(), Seq: d.GetSeq()}, w.Member)
+		if lacks(d) {
+			r.puller.wantClaimed(d.GetCluster(), discovery.Version{Epoch: d.GetEpoch(), Seq: d.GetSeq()}, from)
 		}
 	}
 }
@@ -59,13 +64,16 @@ func (r *Replica) HandleDigest(b []byte) {
 // lacks tells whether a peer's digest is newer than what we have. One
 // heartbeat ahead is not: it is on its way to us.
 func (r *Replica) lacks(d *wire.Digest) bool {
-	h := r.store.heads.get(d.GetCluster())
-	if h == nil {
+	if r.older(d) {
 		return true
 	}
-	theirs := discovery.Version{Epoch: d.GetEpoch(), Seq: d.GetSeq()}
-	if theirs != h.version() {
-		return h.version().Less(theirs)
-	}
-	return d.GetHeartbeat() > h.Heartbeat && d.GetHeartbeat()-h.Heartbeat > 1 && bytes.Equal(d.GetRootPrefix(), h.root[:prefixLen])
+	h := r.store.heads.get(d.GetCluster())
+	return (discovery.Version{Epoch: d.GetEpoch(), Seq: d.GetSeq()}) == h.version() &&
+		d.GetHeartbeat() > h.Heartbeat && d.GetHeartbeat()-h.Heartbeat > 1 && bytes.Equal(d.GetRootPrefix(), h.root[:prefixLen])
+}
+
+// older tells whether our version of a cluster is older than a digest's.
+func (r *Replica) older(d *wire.Digest) bool {
+	h := r.store.heads.get(d.GetCluster())
+	return h == nil || h.version().Less(discovery.Version{Epoch: d.GetEpoch(), Seq: d.GetSeq()})
 }

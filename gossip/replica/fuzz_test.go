@@ -54,7 +54,7 @@ func FuzzMessage(f *testing.F) {
 	}}})
 	require.NoError(f, err)
 	f.Add(msg)
-	f.Fuzz(func(_ *testing.T, msg []byte) { r.HandleMessage(msg) })
+	f.Fuzz(func(_ *testing.T, msg []byte) { r.HandleMessage("", msg) })
 }
 
 func FuzzDigest(f *testing.F) {

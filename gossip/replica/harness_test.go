@@ -63,12 +63,6 @@ type node struct {
 	stop      func()
 }
 
-func (n *node) Broadcast(_ string, msg []byte) {
-	for _, p := range n.Peers() {
-		_ = n.Send(p.Name, msg)
-	}
-}
-
 func (n *node) Send(member string, msg []byte) error {
 	n.net.mu.Lock()
 	to := n.net.nodes[member]
@@ -77,7 +71,7 @@ func (n *node) Send(member string, msg []byte) error {
 	if to == nil || lost {
 		return fmt.Errorf("no member %s", member)
 	}
-	go to.HandleMessage(append([]byte(nil), msg...))
+	go to.HandleMessage(n.peer.Name, append([]byte(nil), msg...))
 	return nil
 }
 

@@ -123,3 +123,8 @@ func unmarshalHead(s *wire.SignedHead, into *wire.Head) error {
 	}
 	return nil
 }
+
+// digest is what digests say of a head.
+func (h *head) digest() *wire.Digest {
+	return &wire.Digest{Cluster: h.Cluster, Epoch: h.Epoch, Seq: h.Seq, Heartbeat: h.Heartbeat, RootPrefix: h.root[:prefixLen]}
+}

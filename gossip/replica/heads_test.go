@@ -64,7 +64,7 @@ func TestWhatIsKnownIsNotVerified(t *testing.T) {
 func TestHeartbeatCostsTheSameInACrowd(t *testing.T) {
 	cost := func(clusters int) float64 {
 		r, msgs, i := crowd(t, clusters), beats(t, "cluster-000", 40), 0
-		return testing.AllocsPerRun(len(msgs)-2, func() { r.HandleMessage(msgs[i]); i++ })
+		return testing.AllocsPerRun(len(msgs)-2, func() { r.HandleMessage("", msgs[i]); i++ })
 	}
 	require.InDelta(t, cost(1), cost(200), 5)
 }

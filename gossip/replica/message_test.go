@@ -38,7 +38,7 @@ func TestRefusalsDontFillTheLog(t *testing.T) {
 	r, err := New(Config{Member: "w0.west", Identity: identity, Table: discovery.NewTable(), Logger: slog.New(slog.NewTextHandler(&out, nil))})
 	require.NoError(t, err)
 	for range 1000 {
-		r.HandleMessage([]byte{0xff})
+		r.HandleMessage("", []byte{0xff})
 	}
 	require.Less(t, out.n, 100)
 	require.Positive(t, out.n)
@@ -47,17 +47,44 @@ func TestRefusalsDontFillTheLog(t *testing.T) {
 	require.EqualValues(t, 1000, m.GetCounter().GetValue(), "each is counted")
 }
 
-// recorded is a network that keeps what is broadcast.
-type recorded struct{ broadcast [][]byte }
+// recorded is a network of some peers that keeps what is sent.
+type recorded struct {
+	peers []Peer
+	sent  map[string][][]byte // by member
+}
 
-func (n *recorded) Broadcast(_ string, msg []byte) { n.broadcast = append(n.broadcast, msg) }
-func (n *recorded) Send(string, []byte) error      { return nil }
-func (n *recorded) Peers() []Peer                  { return nil }
+// watchers are n clusters of so many watchers each.
+func watchers(n, each int) *recorded {
+	r := &recorded{sent: map[string][][]byte{}}
+	for c := range n {
+		for w := range each {
+			cluster := fmt.Sprintf("c%03d", c)
+			r.peers = append(r.peers, Peer{Name: fmt.Sprintf("w%d.%s", w, cluster), Cluster: cluster})
+		}
+	}
+	return r
+}
+
+func (n *recorded) Send(member string, msg []byte) error {
+	n.sent[member] = append(n.sent[member], msg)
+	return nil
+}
+
+func (n *recorded) Peers() []Peer { return n.peers }
+
+// all is what was sent, one after another.
+func (n *recorded) all() [][]byte {
+	var out [][]byte
+	for _, msgs := range n.sent {
+		out = append(out, msgs...)
+	}
+	return out
+}
 
 // TestLargeMessageGoesOnAsAHead: a message that came directly may be larger
 // than what gossip carries; its news goes on all the same.
 func TestLargeMessageGoesOnAsAHead(t *testing.T) {
-	r, n := alone(t, "west"), &recorded{}
+	r, n := alone(t, "west"), watchers(1, 1)
 	r.Attach(n)
 	var services []*discovery.Service
 	for i := range 200 {
@@ -71,12 +98,12 @@ func TestLargeMessageGoesOnAsAHead(t *testing.T) {
 	msg, err := proto.Marshal(&wire.Message{Body: &wire.Message_Announcement{Announcement: a}})
 	require.NoError(t, err)
 	require.Greater(t, len(msg), maxMessage)
-	r.HandleMessage(msg)
+	r.HandleMessage("", msg)
 	require.Equal(t, 1, ready(r.config.Table, "service-7", "east"))
-	require.Len(t, n.broadcast, 1)
-	require.LessOrEqual(t, len(n.broadcast[0]), maxMessage)
+	require.Len(t, n.all(), 1)
+	require.LessOrEqual(t, len(n.all()[0]), maxMessage)
 
 	onward := alone(t, "central")
-	onward.HandleMessage(n.broadcast[0])
+	onward.HandleMessage("", n.all()[0])
 	require.Contains(t, onward.puller.wants, "east")
 }

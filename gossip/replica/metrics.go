@@ -55,6 +55,9 @@ func newMetrics(r prometheus.Registerer, table *discovery.Table) *metrics {
 	return m
 }
 
+// unknownOutcome is the label of messages of a kind that this version lacks.
+const unknownOutcome = "unknown"
+
 // String is the outcome as a metric label.
 func (o outcome) String() string {
 	return [...]string{"old", "heartbeat", "applied", "gap"}[o]

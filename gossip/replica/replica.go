@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -17,25 +16,6 @@ import (
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
 	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
-
-// Peer is another watcher of the clusterset.
-type Peer struct {
-	Name    string // "<watcher>.<cluster>"
-	Cluster string
-	Addr    string // host:port of its one TLS port
-}
-
-// Network is the gossip layer as the replica needs it. Its methods must not
-// block and may be called at any time, also before the pool runs.
-type Network interface {
-	// Broadcast queues a message for gossip to all; a later message with the
-	// same key takes the place of one that is still queued.
-	Broadcast(key string, msg []byte)
-	// Send sends a message to one member, best effort.
-	Send(member string, msg []byte) error
-	// Peers are the members of the pool that seem alive, without ourselves.
-	Peers() []Peer
-}
 
 // Config is what a watcher's replica needs. Identity, Table and Member are
 // required.
@@ -111,10 +91,6 @@ func New(c Config) (*Replica, error) {
 	return r, nil
 }
 
-// Attach gives the replica the network to speak through. Before it the replica
-// is alone.
-func (r *Replica) Attach(n Network) { r.network.Store(&n) }
-
 // ErrNameTaken is wrapped by the error with which Run ends when another
 // cluster, with another uid, publishes under our name.
 var ErrNameTaken = errors.New("cluster name is taken")
@@ -125,6 +101,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.puller.run(ctx) })
 	g.Go(func() error { r.settle(ctx); return nil })
+	g.Go(func() error { r.sendDigests(ctx); return nil })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -136,9 +113,9 @@ func (r *Replica) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// HandleMessage takes a message that the gossip layer received. It may be
-// called from several goroutines and does not wait for the network.
-func (r *Replica) HandleMessage(msg []byte) {
+// HandleMessage takes a message that the gossip layer received from a member,
+// its sender but maybe not its author. It may be called from several goroutines and does not wait for the network.
+func (r *Replica) HandleMessage(sender string, msg []byte) {
 	if len(msg) > maxAnnouncement {
 		r.refuse("", errMalformed)
 		return
@@ -148,15 +125,18 @@ func (r *Replica) HandleMessage(msg []byte) {
 		r.refuse("", errMalformed)
 		return
 	}
-	if a := w.GetAnnouncement(); a != nil {
-		r.take(a, msg)
+	switch body := w.Body.(type) {
+	case *wire.Message_Announcement:
+		r.take(sender, body.Announcement, msg)
+	case *wire.Message_Digests:
+		r.compare(sender, body.Digests)
+	default: // of a later version; it knows that we don't know it
+		r.metrics.announcements.WithLabelValues(unknownOutcome).Inc()
 	}
 }
 
-// take applies an announcement, and forwards it if it was news: memberlist
-// does not forward user messages, so a message reaches those that its sender
-// did not reach only so.
-func (r *Replica) take(a *wire.Announcement, msg []byte) {
+// take applies an announcement, and sends it on if it was news.
+func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) {
 	h, result, err := r.store.accept(a)
 	switch {
 	case errors.Is(err, trust.ErrUnknownKey):
@@ -177,12 +157,12 @@ func (r *Replica) take(a *wire.Announcement, msg []byte) {
 		return
 	case gap:
 		if r.puller.want(h.Cluster, h.version()) {
-			r.forward(h, msg)
+			r.relay(h, sender, msg)
 		}
 		return
 	}
 	r.learned(h, a)
-	r.forward(h, msg)
+	r.relay(h, sender, msg)
 }
 
 // learned tells agents and our publisher what the store has taken from a peer.
@@ -205,29 +185,6 @@ func (r *Replica) announce(h *head, a *wire.Announcement) {
 	}
 }
 
-// forward hands news on: the message as it came, with whatever a later version
-// has put in it, or where gossip would not carry that the head alone.
-func (r *Replica) forward(h *head, msg []byte) {
-	if len(msg) > maxMessage {
-		var err error
-		if msg, err = message(&wire.Announcement{Head: h.bare()}); err != nil {
-			r.log.Error("announcement not encoded", "error", err)
-			return
-		}
-	}
-	r.broadcast(h.Cluster, msg)
-}
-
-func (r *Replica) broadcast(cluster string, msg []byte) {
-	if n := r.network.Load(); n != nil {
-		(*n).Broadcast(cluster, msg)
-	}
-}
-
-func message(a *wire.Announcement) ([]byte, error) {
-	return proto.Marshal(&wire.Message{Body: &wire.Message_Announcement{Announcement: a}})
-}
-
 // PeersChanged is called by the gossip layer when members come or go. Who came
 // may have what others could not give.
 func (r *Replica) PeersChanged() { r.puller.retry() }
@@ -246,22 +203,4 @@ func (r *Replica) refused(a *wire.Announcement, err error) {
 func (r *Replica) refuse(cluster string, err error) {
 	r.metrics.refused.WithLabelValues(refusalReason(err)).Inc()
 	r.warner.warn("record refused", "cluster", clip(cluster), "error", err)
-}
-
-func (r *Replica) peers() []Peer {
-	n := r.network.Load()
-	if n == nil {
-		return nil
-	}
-	return (*n).Peers()
-}
-
-// direct picks the peers that a change is sent to without waiting for gossip.
-func (r *Replica) direct() []Peer {
-	peers := r.peers()
-	if len(peers) <= directPushes {
-		return peers
-	}
-	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
-	return peers[:someDirect]
 }

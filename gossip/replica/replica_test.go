@@ -92,7 +92,7 @@ func TestEpochOutranksAnEarlierLeader(t *testing.T) {
 
 	replay, err := proto.Marshal(&wire.Message{Body: &wire.Message_Announcement{Announcement: &wire.Announcement{Head: late.signed}}})
 	require.NoError(t, err)
-	west.HandleMessage(replay)
+	west.HandleMessage("", replay)
 	require.Equal(t, 2, ready(west.config.Table, "user", "east"))
 	eventually(t, "the follower holds the part too", func() bool { return ready(a.config.Table, "user", "east") == 2 })
 }

@@ -109,29 +109,7 @@ func (p *Publisher) beat() error {
 	return nil
 }
 
-// spread sends an announcement to agents, to gossip and directly to peers:
-// gossip alone would take some ticks. A delta that is too large for one packet
-// is left out, for pulls to bring.
+// spread sends an announcement to peers and to agents.
 func (p *Publisher) spread(h *head, a *wire.Announcement) {
-	r := p.replica
-	msg, err := message(a)
-	if err == nil && len(msg) > maxMessage {
-		a.Delta = nil
-		msg, err = message(a)
-	}
-	if err != nil {
-		p.log.Error("announcement not encoded", "error", err)
-		return
-	}
-	r.announce(h, a)
-	network := r.network.Load()
-	if network == nil {
-		return
-	}
-	for _, peer := range r.direct() {
-		if err := (*network).Send(peer.Name, msg); err != nil {
-			p.log.Debug("change not pushed", "peer", peer.Name, "error", err)
-		}
-	}
-	r.broadcast(r.cluster, msg)
+	p.replica.announce(h, p.replica.push(a))
 }

@@ -47,8 +47,11 @@ type Limits struct {
 	PacketConnsPerPeer int           // beyond it the oldest goes
 	QueuePackets       int           // that wait for one peer
 	QueueOctets        int           // that wait for one peer
-	WriteTimeout       time.Duration // for a batch of packets to leave
+	WriteTimeout       time.Duration // for a batch of packets to leave, and for a frame's body to follow its header
 	IdleTimeout        time.Duration // a packet connection without a packet, a splice without an octet either way
+
+	Shares Shares // of one cluster, at once
+	Rates  Rates  // of one cluster or address
 }
 
 // DefaultLimits suit a clusterset of 1,000 clusters.
@@ -78,6 +81,8 @@ func DefaultLimits() Limits {
 }
 
 func (l *Limits) setDefaults() {
+	l.Shares.setDefaults()
+	l.Rates.setDefaults()
 	d := DefaultLimits()
 	for _, f := range []struct{ v, def *int }{
 		{&l.Conns, &d.Conns},

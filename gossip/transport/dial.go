@@ -25,6 +25,7 @@ func (t *Transport) dial(ctx context.Context, to gossip.Peer, k kind) (*conn, ne
 	}
 	t.metrics.dials.WithLabelValues(k.String(), "ok").Inc()
 	c.establish(k.String())
+	t.vouch(c, secured)
 	return c, secured, nil
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds waits for real sockets.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 func newAuthority(t testing.TB, clusterset string) *trust.Authority {
 	t.Helper()
@@ -33,20 +33,32 @@ func newAuthority(t testing.TB, clusterset string) *trust.Authority {
 // issuer's own.
 func identity(t testing.TB, a *trust.Authority, cluster string, role trust.Role, roots ...*trust.Authority) *trust.Identity {
 	t.Helper()
-	cert, key, err := a.Issue(trust.ID{Clusterset: a.Clusterset(), Cluster: cluster, Role: role}, time.Hour)
+	id, _ := issued(t, a, trust.ID{Clusterset: a.Clusterset(), Cluster: cluster, Role: role}, time.Hour, roots...)
+	return id
+}
+
+func issued(t testing.TB, a *trust.Authority, id trust.ID, lifetime time.Duration, roots ...*trust.Authority) (*trust.Identity, trust.Files) {
+	t.Helper()
+	dir := t.TempDir()
+	files := trust.Files{Cert: filepath.Join(dir, "crt"), Key: filepath.Join(dir, "key"), CA: filepath.Join(dir, "ca")}
+	reissue(t, files, a, id, lifetime, append([]*trust.Authority{a}, roots...)...)
+	loaded, err := trust.Load(files, a.Clusterset())
 	require.NoError(t, err)
-	ca := a.CertPEM()
+	return loaded, files
+}
+
+// reissue writes a certificate and the roots that its holder is to trust.
+func reissue(t testing.TB, files trust.Files, a *trust.Authority, id trust.ID, lifetime time.Duration, roots ...*trust.Authority) {
+	t.Helper()
+	cert, key, err := a.Issue(id, lifetime)
+	require.NoError(t, err)
+	var ca []byte
 	for _, r := range roots {
 		ca = append(ca, r.CertPEM()...)
 	}
-	dir := t.TempDir()
-	files := trust.Files{Cert: filepath.Join(dir, "crt"), Key: filepath.Join(dir, "key"), CA: filepath.Join(dir, "ca")}
 	require.NoError(t, os.WriteFile(files.Cert, cert, 0o600))
 	require.NoError(t, os.WriteFile(files.Key, key, 0o600))
 	require.NoError(t, os.WriteFile(files.CA, ca, 0o600))
-	id, err := trust.Load(files, a.Clusterset())
-	require.NoError(t, err)
-	return id
 }
 
 // logs collects what a transport logs.

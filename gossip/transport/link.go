@@ -209,6 +209,9 @@ func (l *link) rest(ctx context.Context) (retired bool) {
 func (l *link) dial(ctx context.Context, addr string) error {
 	dialing, cancel := context.WithTimeout(ctx, l.t.cfg.Limits.DialTimeout)
 	defer cancel()
+	if l.t.meters.of(clusterOf(l.name)).cutOff() {
+		return errFlood
+	}
 	base, secured, err := l.t.dial(dialing, gossip.Peer{Name: l.name, Addr: addr}, kindPackets)
 	if err != nil {
 		return err

@@ -8,7 +8,10 @@ import (
 
 // Reasons of isthmus_transport_refused_total; those of trust.Reason add to them.
 const (
-	refusedLimit    = "limit"     // too many connections or streams
+	refusedLimit    = "limit"     // too many connections or streams, of all or of one member
+	refusedShare    = "share"     // too many of one cluster
+	refusedRate     = "rate"      // connections of an address, or streams of a cluster, that come too fast
+	refusedFlood    = "flood"     // a cluster that sent far too much, for a while
 	refusedHalfOpen = "half_open" // pushed out by newer ones before it said who it is
 	refusedTimeout  = "timeout"   // the handshake took too long
 	refusedTLS      = "tls"       // no TLS, or it broke off
@@ -20,16 +23,25 @@ const (
 	refusedFrame    = "frame"     // malformed frame
 )
 
+// Reasons of isthmus_transport_cut_total.
+const (
+	cutFlood     = "flood"     // the cluster sent far too much
+	cutUntrusted = "untrusted" // the root behind the peer's certificate is no longer trusted
+	cutOldest    = "oldest"    // the member has opened too many packet connections since
+)
+
 // Reasons of isthmus_transport_dropped_total.
 const (
 	droppedQueue       = "queue_full"  // the peer reads slower than we write
 	droppedUnreachable = "unreachable" // the peer can't be reached at the moment
 	droppedLost        = "lost"        // the connection broke
+	droppedRate        = "rate"        // received, from a cluster that sends too much
 )
 
 type metrics struct {
 	conns    *prometheus.GaugeVec
 	refused  *prometheus.CounterVec
+	cut      *prometheus.CounterVec
 	dropped  *prometheus.CounterVec
 	dials    *prometheus.CounterVec
 	packets  *prometheus.CounterVec
@@ -53,9 +65,13 @@ func newMetrics() *metrics {
 			Name: "isthmus_transport_refused_total",
 			Help: "Accepted connections that were refused, by reason.",
 		}, []string{"reason"}),
+		cut: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_transport_cut_total",
+			Help: "Established connections that were closed against the peer's will, by reason.",
+		}, []string{"reason"}),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "isthmus_transport_dropped_total",
-			Help: "Packets that did not leave, by reason.",
+			Help: "Packets that did not leave, or were not taken, by reason.",
 		}, []string{"reason"}),
 		dials: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "isthmus_transport_dials_total",
@@ -92,7 +108,9 @@ func (m *metrics) register(r prometheus.Registerer) error {
 		return nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.conns, m.refused, m.dropped, m.dials, m.packets, m.octets, m.splices, m.spliced, m.siblings} {
+	for _, c := range []prometheus.Collector{
+		m.conns, m.refused, m.cut, m.dropped, m.dials, m.packets, m.octets, m.splices, m.spliced, m.siblings,
+	} {
 		errs = append(errs, r.Register(c))
 	}
 	return errors.Join(errs...)

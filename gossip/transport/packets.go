@@ -21,9 +21,6 @@ const (
 	// batch is how many octets of waiting packets leave in one write: a TLS
 	// record. Nothing ever waits for a batch to fill.
 	batch = 16 << 10
-
-	// bodyTimeout is how long a frame's body may take after its header.
-	bodyTimeout = 10 * time.Second
 )
 
 var (
@@ -65,6 +62,7 @@ func (t *Transport) servePackets(ctx context.Context, base *conn, secured net.Co
 		return
 	}
 	if oldest != nil {
+		t.metrics.cut.WithLabelValues(cutOldest).Inc()
 		_ = oldest.base.Close() // its reader ends
 	}
 	l.read(ctx, c)
@@ -74,28 +72,42 @@ func (t *Transport) servePackets(ctx context.Context, base *conn, secured net.Co
 func (l *link) read(ctx context.Context, c *packetConn) {
 	err := l.t.readFrames(ctx, c)
 	l.remove(c)
-	if errors.Is(err, errFrame) {
+	switch {
+	case errors.Is(err, errFrame):
 		l.t.refuse(c.RemoteAddr(), refusedFrame, fmt.Errorf("%s: %w", c.peer, err))
-	} else {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		l.t.refuse(c.RemoteAddr(), refusedTimeout, fmt.Errorf("%s: half a frame: %w", c.peer, err))
+	case errors.Is(err, errFlood):
+		l.t.refuse(c.RemoteAddr(), refusedFlood, fmt.Errorf("%s: %w", c.peer, err))
+		l.t.cutCluster(clusterOf(c.peer))
+	default:
 		l.t.log.Debug("packet connection ended", "peer", c.peer, "cause", err)
 	}
 }
 
 func (t *Transport) readFrames(ctx context.Context, c *packetConn) error {
 	r := bufio.NewReaderSize(c, readBuffer)
+	m := t.meters.of(clusterOf(c.peer))
 	for {
 		kind, size, err := t.readHeader(r, c)
 		if err != nil {
 			return err
 		}
 		if r.Buffered() < size {
-			if err := c.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+			if err := c.SetReadDeadline(time.Now().Add(t.cfg.Limits.WriteTimeout)); err != nil {
 				return err
 			}
 		}
-		if kind != framePacket {
+		verdict := m.frame(size)
+		if verdict == cut {
+			return errFlood
+		}
+		if kind != framePacket || verdict == drop {
 			if _, err := r.Discard(size); err != nil {
 				return err
+			}
+			if verdict == drop {
+				t.metrics.dropped.WithLabelValues(droppedRate).Inc()
 			}
 			continue
 		}
@@ -106,7 +118,7 @@ func (t *Transport) readFrames(ctx context.Context, c *packetConn) error {
 		c.touch()
 		t.metrics.received.Inc()
 		select {
-		case t.packets <- gossip.Packet{Buf: buf, From: c.RemoteAddr(), At: time.Now()}:
+		case t.packets <- gossip.Packet{Buf: buf, From: c.RemoteAddr(), Sender: c.peer, At: time.Now()}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -39,8 +39,8 @@ func (t *Transport) serve(ctx context.Context, c *conn) {
 	leave := t.halfOpen.enter(c)
 	a, err := t.shakeHands(ctx, c)
 	var h hello
-	if err == nil && a.through == nil && a.proto == ProtoGossip {
-		h, err = t.greet(c, a)
+	if err == nil && a.through == nil {
+		h, err = t.welcome(c, a)
 	}
 	evicted := leave()
 	switch {
@@ -63,6 +63,20 @@ func (t *Transport) serve(ctx context.Context, c *conn) {
 	default:
 		t.servePackets(ctx, c, a.conn, h.from)
 	}
+}
+
+// welcome makes sure of who has come to us, and whether there is room.
+func (t *Transport) welcome(c *conn, a arrival) (h hello, err error) {
+	if a.proto == ProtoGossip {
+		if h, err = t.greet(c, a); err != nil {
+			return h, err
+		}
+	}
+	t.vouch(c, a.conn)
+	if a.proto == protoGRPC {
+		err = t.holdGRPC(c, a.conn)
+	}
+	return h, err
 }
 
 // reasonOf sorts an error for the metric.
@@ -157,12 +171,8 @@ func (t *Transport) greet(base *conn, from arrival) (hello, error) {
 	if err == nil {
 		err = t.checkHello(from, h)
 	}
-	if err == nil && h.kind == kindStream {
-		if t.enterStream(h.from) {
-			base.whenClosed(func() { t.leaveStream(h.from) })
-		} else {
-			err = refused(refusedLimit, "too many streams")
-		}
+	if err == nil {
+		err = t.admit(base, h)
 	}
 	a := answer{name: t.cfg.Name}
 	switch {

@@ -116,6 +116,18 @@ func (s *siblings) addrLocked(name string) (found netip.AddrPort, ok bool) {
 	return found, ok
 }
 
+// at tells whether a sibling is at a source.
+func (s *siblings) at(from source) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for addr, known := range s.known {
+		if known.name != "" && sourceOf(net.TCPAddrFromAddrPort(addr)) == from {
+			return true
+		}
+	}
+	return false
+}
+
 // find is addr, and looks if need be, until ctx ends.
 func (s *siblings) find(ctx context.Context, name string) (netip.AddrPort, bool) {
 	for asked := false; ; {

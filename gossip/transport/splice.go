@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -79,7 +77,7 @@ func (t *Transport) openSplice(ctx context.Context, o *opening, to string) (up *
 	if !ok {
 		return nil, spliceUnknown, errNoSibling
 	}
-	from := source(o.RemoteAddr())
+	from := sourceOf(o.RemoteAddr())
 	if !t.enterSplice(from) {
 		return nil, spliceLimit, errSplices
 	}
@@ -103,26 +101,8 @@ func (t *Transport) openSplice(ctx context.Context, o *opening, to string) (up *
 	return up, spliceOK, nil
 }
 
-// source is what the bound on one source's splices counts by: an IPv4 address,
-// or an IPv6 network of the size that a host gets.
-func source(a net.Addr) netip.Addr {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if addr.Is4() {
-		return addr
-	}
-	network, err := addr.Prefix(64)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return network.Addr()
-}
-
 // enterSplice counts a splice, if there is room for it.
-func (t *Transport) enterSplice(from netip.Addr) bool {
+func (t *Transport) enterSplice(from source) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.inSplice >= t.cfg.Limits.Splices || t.splicesBy[from] >= t.cfg.Limits.SplicesPerSource {
@@ -133,7 +113,7 @@ func (t *Transport) enterSplice(from netip.Addr) bool {
 	return true
 }
 
-func (t *Transport) leaveSplice(from netip.Addr) {
+func (t *Transport) leaveSplice(from source) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.inSplice--

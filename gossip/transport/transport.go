@@ -3,11 +3,11 @@ package transport
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"syscall"
@@ -38,6 +38,7 @@ const (
 var (
 	errNotRunning = errors.New("gossip transport is not running")
 	errLimit      = errors.New("too many connections")
+	errRate       = errors.New("connections come too fast from this address")
 )
 
 // Transport is one port for a watcher's gossip and gRPC. Make it with Listen,
@@ -52,6 +53,10 @@ type Transport struct {
 	listener net.Listener
 	grpc     *grpcListener
 	halfOpen *halfOpen
+	arrivals *arrivals
+	meters   *meters
+	holdings *holdings
+	vouched  *vouched
 	siblings *siblings
 
 	packets chan gossip.Packet
@@ -69,8 +74,8 @@ type Transport struct {
 	incoming map[string]int // accepted streams by member
 	inStream int            // their sum
 
-	splicesBy map[netip.Addr]int // by source
-	inSplice  int                // their sum
+	splicesBy map[source]int
+	inSplice  int // their sum
 }
 
 var _ gossip.Transport = (*Transport)(nil)
@@ -90,6 +95,10 @@ func Listen(cfg Config) (*Transport, error) {
 		logLimit: rate.NewLimiter(logRate, logBurst),
 		metrics:  newMetrics(),
 		halfOpen: newHalfOpen(cfg.Limits.Handshakes),
+		arrivals: newArrivals(cfg.Limits.Rates),
+		meters:   newMeters(cfg.Limits.Rates),
+		holdings: &holdings{n: map[holding]int{}},
+		vouched:  &vouched{conns: map[*conn]*tls.Conn{}},
 		packets:  make(chan gossip.Packet, packetBuffer),
 		streams:  make(chan net.Conn, streamBuffer),
 		started:  make(chan struct{}),
@@ -97,7 +106,7 @@ func Listen(cfg Config) (*Transport, error) {
 		links:    map[string]*link{},
 		incoming: map[string]int{},
 
-		splicesBy: map[netip.Addr]int{},
+		splicesBy: map[source]int{},
 	}
 	t.siblings = newSiblings(t, slices.Clone(cfg.Siblings))
 	if t.log == nil {
@@ -157,6 +166,8 @@ func (t *Transport) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = t.listener.Close() })
 	defer stop()
 
+	t.spawn(func() { t.keepTrust(ctx) })
+
 	err := t.accept(ctx)
 	cancel()
 	t.end()
@@ -196,6 +207,12 @@ func (t *Transport) accept(ctx context.Context) error {
 			continue
 		}
 		wait = first
+		// What siblings hand on was counted where it arrived.
+		if from := sourceOf(raw.RemoteAddr()); !t.siblings.at(from) && !t.arrivals.allow(from) {
+			t.refuse(raw.RemoteAddr(), refusedRate, errRate)
+			_ = raw.Close()
+			continue
+		}
 		c, err := t.own(raw, true)
 		if err != nil {
 			t.refuse(raw.RemoteAddr(), refusedLimit, err)

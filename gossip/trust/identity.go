@@ -3,6 +3,7 @@ package trust
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,9 @@ type Identity struct {
 	stamp     string // of the files before they were loaded
 	plaintext bool
 	current   atomic.Pointer[material]
+
+	mu      sync.Mutex
+	changed chan struct{} // closed at the next change
 }
 
 // material is one consistent state of the three files.
@@ -31,7 +35,7 @@ type material struct {
 // clusterset as its trust domain (any, if that is empty) and chain to the CA
 // file; errors name the file and what to do.
 func Load(files Files, clusterset string) (*Identity, error) {
-	i := &Identity{files: files, stamp: files.stamp()}
+	i := &Identity{files: files, stamp: files.stamp(), changed: make(chan struct{})}
 	m, err := files.load(clusterset)
 	if err != nil {
 		return nil, err
@@ -59,7 +63,7 @@ func Insecure(id ID) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Identity{id: id, plaintext: true}
+	i := &Identity{id: id, plaintext: true, changed: make(chan struct{})}
 	i.current.Store(&material{svid: svid, signers: newSigners(nil)})
 	return i, nil
 }
@@ -74,6 +78,23 @@ func (i *Identity) Plaintext() bool { return i.plaintext }
 // NotAfter is when the current certificate expires.
 func (i *Identity) NotAfter() time.Time {
 	return i.current.Load().svid.Certificates[0].NotAfter
+}
+
+// Changed gives a channel that is closed when the next change of the files has
+// been taken. Ask for it before looking at what may change.
+func (i *Identity) Changed() <-chan struct{} {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.changed
+}
+
+// exchange brings a new state in force and tells those who wait for it.
+func (i *Identity) exchange(m *material) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.current.Store(m)
+	close(i.changed)
+	i.changed = make(chan struct{})
 }
 
 var errPlaintext = errors.New("plaintext identity has no TLS configuration")

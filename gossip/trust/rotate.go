@@ -61,6 +61,6 @@ func (i *Identity) Reload() error {
 	} else {
 		m.signers.keep(before.signers)
 	}
-	i.current.Store(m)
+	i.exchange(m)
 	return nil
 }

@@ -75,6 +75,21 @@ func (i *Identity) verifyPeer(cs tls.ConnectionState, allow func(ID) error) (ID,
 	return id, nil
 }
 
+// Trusts tells whether a root that we trust now stands behind the peer of a
+// connection that was established before. Whether the peer's certificate is
+// still in date is not asked: it may have another by now, which it shows on
+// its next connection. The error is a *RefusedError.
+func (i *Identity) Trusts(cs tls.ConnectionState) error {
+	if len(cs.PeerCertificates) == 0 {
+		return &RefusedError{Reason: ReasonNoCertificate}
+	}
+	m := i.current.Load()
+	if err := verifyUndated(cs.PeerCertificates, m.bundle); err != nil {
+		return refusal(claimedID(cs.PeerCertificates[0]), cs.PeerCertificates, m.bundle, err)
+	}
+	return nil
+}
+
 // PeerID is the identity of the other side of an established connection, which
 // the handshake has verified.
 func PeerID(cs tls.ConnectionState) (ID, error) {

@@ -122,7 +122,7 @@ func join(t *testing.T, as *cluster.Cluster, through ...*cluster.Cluster) *gossi
 // deaf is a member that keeps nothing.
 type deaf struct{}
 
-func (deaf) HandleMessage([]byte) {}
+func (deaf) HandleMessage(string, []byte) {}
 func (deaf) HandleDigest([]byte)  {}
 func (deaf) Digest() []byte       { return nil }
 func (deaf) PeersChanged()        {}

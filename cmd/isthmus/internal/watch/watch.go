@@ -129,11 +129,12 @@ func (w *Watcher) join(member string) error {
 	seeds := slices.Concat(w.config.Gossip.Join, w.config.Gossip.Siblings)
 	slices.Sort(seeds)
 	seeds = slices.Compact(seeds)
+	memory := gossip.OpenMemory(w.config.State, w.log)
 	var err error
 	w.replica, err = replica.New(replica.Config{
 		Member: member, Identity: w.identity, Table: w.table, Logger: w.log, Registerer: w.metrics,
 		Viewer:      replica.View{Cluster: w.config.Cluster, Network: w.config.Network, Locality: w.config.Locality},
-		ExpectPeers: len(seeds) > 0,
+		ExpectPeers: len(seeds)+memory.Len() > 0,
 	})
 	if err != nil {
 		return err
@@ -141,7 +142,7 @@ func (w *Watcher) join(member string) error {
 	w.publisher = w.replica.NewPublisher()
 	w.pool, err = gossip.New(gossip.Config{
 		Name: member, Advertise: w.config.Gossip.Advertise, Join: seeds,
-		Transport: w.transport, Handler: w.replica, Logger: w.log, Registerer: w.metrics,
+		Transport: w.transport, Handler: w.replica, Memory: memory, Logger: w.log, Registerer: w.metrics,
 	})
 	if err != nil {
 		return w.config.Problem("gossip", "%v", err)
