@@ -33,9 +33,18 @@ type member struct {
 // startMember runs a pool over a transport, as the watcher does.
 func startMember(t testing.TB, cfg Config, join ...string) *member {
 	t.Helper()
+	return startMemberAt(t, "", cfg, join...)
+}
+
+// startMemberAt advertises another address than its own, unless that is empty.
+func startMemberAt(t testing.TB, advertise string, cfg Config, join ...string) *member {
+	t.Helper()
 	m := &member{running: start(t, cfg), echo: &echo{messages: make(chan string, 1024)}}
+	if advertise == "" {
+		advertise = m.Addr().String()
+	}
 	pool, err := gossip.New(gossip.Config{
-		Name: cfg.Name, Advertise: m.Addr().String(), Join: join,
+		Name: cfg.Name, Advertise: advertise, Join: join,
 		Transport: m.Transport, Handler: m.echo,
 		Logger: slog.New(slog.NewTextHandler(m.logs, nil)),
 	})
