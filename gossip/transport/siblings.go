@@ -130,11 +130,17 @@ func (s *siblings) at(from source) bool {
 
 // find is addr, and looks if need be, until ctx ends.
 func (s *siblings) find(ctx context.Context, name string) (netip.AddrPort, bool) {
-	for asked := false; ; {
+	asked, before := false, time.Time{}
+	for {
 		s.mu.Lock()
 		addr, ok := s.addrLocked(name)
 		ask := len(s.targets) > 0 && !s.looking && !asked && time.Since(s.begun) >= lookPause
-		hopeful, changed := s.looking || asked || ask, s.changed
+		if ask {
+			before = s.begun
+		}
+		// Until the look that we asked for, or that goes on, has ended.
+		hopeful := ask || s.looking || asked && s.begun.Equal(before)
+		changed := s.changed
 		s.mu.Unlock()
 		if ok || !hopeful {
 			return addr, ok

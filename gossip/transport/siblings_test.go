@@ -112,13 +112,16 @@ func TestUnknownNamesAreLookedForAtTheirPace(t *testing.T) {
 	})
 	const many = 200
 	var all sync.WaitGroup
-	var found atomic.Int32
+	var found, late atomic.Int32
 	for i := range many {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			if _, ok := w0.siblings.find(ctx, fmt.Sprintf("w%d.east", i+1)); ok {
 				found.Add(1)
+			}
+			if ctx.Err() != nil {
+				late.Add(1)
 			}
 		})
 		if i%20 == 0 {
@@ -127,6 +130,7 @@ func TestUnknownNamesAreLookedForAtTheirPace(t *testing.T) {
 	}
 	all.Wait()
 	require.Zero(t, found.Load())
+	require.Zero(t, late.Load(), "nobody waits longer than a look takes")
 	dns.mu.Lock()
 	defer dns.mu.Unlock()
 	// One look at the start, one for each pause since, one that is under way.
