@@ -22,8 +22,8 @@ const (
 	maxSiblings = 16
 
 	// lookEvery is how often siblings are looked up. A name that is asked for
-	// and not known is looked for at once, but not within lookPause: anybody
-	// can ask.
+	// and not known is looked for at once, but lookPause after the last look:
+	// anybody can ask.
 	lookEvery = 5 * time.Second
 	lookPause = time.Second
 
@@ -134,7 +134,7 @@ func (s *siblings) find(ctx context.Context, name string) (netip.AddrPort, bool)
 	for {
 		s.mu.Lock()
 		addr, ok := s.addrLocked(name)
-		ask := len(s.targets) > 0 && !s.looking && !asked && time.Since(s.begun) >= lookPause
+		ask := len(s.targets) > 0 && !s.looking && !asked
 		if ask {
 			before = s.begun
 		}
