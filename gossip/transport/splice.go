@@ -83,7 +83,8 @@ func (t *Transport) openSplice(ctx context.Context, o *opening, to string) (up *
 	}
 	up, err = t.connect(ctx, addr.String())
 	if err == nil {
-		if err = o.handOn(up); err != nil {
+		end, _ := ctx.Deadline() // detour has set one
+		if err = errors.Join(up.SetDeadline(end), o.handOn(up)); err != nil {
 			_ = up.Close()
 		}
 	}

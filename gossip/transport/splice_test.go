@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -343,6 +344,47 @@ func TestSpliceLimits(t *testing.T) {
 			}, patience, time.Millisecond)
 		})
 	}
+}
+
+// TestSpliceFlood: far more connections for a sibling than are handed on, from
+// clients that never authenticate, and all of it is over when they are.
+func TestSpliceFlood(t *testing.T) {
+	const bound, many = 40, 120
+	east := lone(t, newAuthority(t, "prod"), "w0.east", Limits{Splices: bound, HandshakeTimeout: 20 * time.Second})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	east.place("w1.east", listener.Addr().String())
+	before := runtime.NumGoroutine()
+
+	first := clientHello(t, "w1.east.prod", ProtoGossip)
+	var clients []net.Conn
+	for range many {
+		clients = append(clients, spliced(t, east, first))
+	}
+	var siblings []net.Conn
+	for range bound {
+		c, err := listener.Accept()
+		require.NoError(t, err)
+		_, err = c.Write([]byte("x")) // it does not hang
+		require.NoError(t, err)
+		siblings = append(siblings, c)
+	}
+	require.Eventually(t, func() bool { return east.splices(t, spliceLimit) == many-bound }, patience, time.Millisecond)
+	require.Equal(t, float64(bound), value(t, east.metrics.conns.WithLabelValues("splice")))
+	for i, c := range clients {
+		if i%2 == 0 {
+			require.NoError(t, c.(*net.TCPConn).SetLinger(0)) // it breaks
+		}
+		require.NoError(t, c.Close())
+	}
+	for _, c := range siblings {
+		require.NoError(t, c.Close())
+	}
+	require.Eventually(t, func() bool {
+		return east.held() == 0 && runtime.NumGoroutine() <= before+1 // this one
+	}, patience, 10*time.Millisecond)
+	require.Equal(t, float64(bound), east.splices(t, spliceOK))
 }
 
 // TestHostileBeginnings: whatever comes first, it is answered by us or not at
