@@ -40,14 +40,20 @@ func startMember(t testing.TB, cfg Config, join ...string) *member {
 func startMemberAt(t testing.TB, advertise string, cfg Config, join ...string) *member {
 	t.Helper()
 	m := &member{running: start(t, cfg), echo: &echo{messages: make(chan string, 1024)}}
-	if advertise == "" {
-		advertise = m.Addr().String()
+	m.runPool(t, gossip.Config{Advertise: advertise, Join: join})
+	return m
+}
+
+// runPool starts the pool of a transport that runs.
+func (m *member) runPool(t testing.TB, c gossip.Config) {
+	t.Helper()
+	c.Name = m.cfg.Name
+	if c.Advertise == "" {
+		c.Advertise = m.Addr().String()
 	}
-	pool, err := gossip.New(gossip.Config{
-		Name: cfg.Name, Advertise: advertise, Join: join,
-		Transport: m.Transport, Handler: m.echo,
-		Logger: slog.New(slog.NewTextHandler(m.logs, nil)),
-	})
+	c.Transport, c.Handler = m.Transport, m.echo
+	c.Logger = slog.New(slog.NewTextHandler(m.logs, nil))
+	pool, err := gossip.New(c)
 	require.NoError(t, err)
 	m.Pool = pool
 	ctx, cancel := context.WithCancel(context.Background())
@@ -59,7 +65,6 @@ func startMemberAt(t testing.TB, advertise string, cfg Config, join ...string) *
 		m.running.stop()
 	})
 	t.Cleanup(m.stop)
-	return m
 }
 
 func (m *member) names() []string {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
 // Cluster is one cluster: two watchers, of which one leads, and its services.
@@ -15,9 +16,11 @@ type Cluster struct {
 	Name     string
 	Watchers []*Watcher
 
-	record *discovery.Cluster
-	epochs epochs
-	leader int // index in Watchers
+	index    int
+	identity *trust.Identity // both watchers', from one Secret
+	record   *discovery.Cluster
+	epochs   epochs
+	leader   int // index in Watchers
 
 	ready []uint32 // by service; written by the load's goroutine only
 }
@@ -36,9 +39,13 @@ func (e *epochs) NextEpoch(_ context.Context, atLeast uint64) (uint64, error) {
 	return e.n, nil
 }
 
-func newCluster(i, services int, rng *rand.Rand) *Cluster {
+func newCluster(i, services int, rng *rand.Rand) (*Cluster, error) {
 	name := fmt.Sprintf("c%03d", i)
-	c := &Cluster{Name: name, ready: make([]uint32, services)}
+	identity, err := trust.Insecure(trust.ID{Clusterset: "sim", Cluster: name, Role: trust.Watcher})
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Name: name, index: i, identity: identity, ready: make([]uint32, services)}
 	c.record = &discovery.Cluster{
 		Name: name, UID: fmt.Sprintf("%08x-0000-4000-8000-%012x", rng.Uint32(), i),
 		Locality: discovery.Locality{Region: fmt.Sprintf("region-%d", i%5), Zone: fmt.Sprintf("zone-%d", i%15)},
@@ -49,17 +56,19 @@ func newCluster(i, services int, rng *rand.Rand) *Cluster {
 	for s := range c.ready {
 		c.ready[s] = 1
 	}
-	return c
+	return c, nil
 }
 
 // total is what every service counts as endpoints: more than any is ready.
 const total = 100_000
 
-// service is a record as a usual one is: a port, an address, two zones. Names
-// are the same in all clusters, as sameness wants it.
+// sameness is in about how many clusters a service of one name exists.
+const sameness = 10
+
+// service is a record as a usual one is: a port, an address, two zones.
 func (c *Cluster) service(i int) *discovery.Service {
 	return &discovery.Service{
-		Namespace: fmt.Sprintf("team-%d", i%20), Name: fmt.Sprintf("service-%d", i), Kind: discovery.KindClusterIP,
+		Namespace: c.namespace(i), Name: serviceName(i), Kind: discovery.KindClusterIP,
 		Ports:      []discovery.Port{{Name: "http", Protocol: discovery.TCP, Port: 8080}},
 		ClusterIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)})},
 		Counts:     []discovery.ZoneCount{{Zone: "a", Ready: c.ready[i], Total: total}, {Zone: "b", Ready: 1, Total: 3}},
@@ -67,8 +76,16 @@ func (c *Cluster) service(i int) *discovery.Service {
 	}
 }
 
-func serviceKey(i int) discovery.Key {
-	return discovery.MakeKey(fmt.Sprintf("team-%d", i%20), fmt.Sprintf("service-%d", i))
+// namespace spreads services over twenty, in each group of clusters that share
+// their names.
+func (c *Cluster) namespace(i int) string {
+	return fmt.Sprintf("team-%d-%d", i%20, c.index/sameness)
+}
+
+func serviceName(i int) string { return fmt.Sprintf("service-%d", i) }
+
+func (c *Cluster) serviceKey(i int) discovery.Key {
+	return discovery.MakeKey(c.namespace(i), serviceName(i))
 }
 
 // whole is what the cluster's source says first.
@@ -92,12 +109,13 @@ func (c *Cluster) change(i int) uint32 {
 	return c.ready[i]
 }
 
-// FailOver stops the leader; the other watcher takes over.
+// failOver stops the leader; the other watcher takes over.
 func (c *Cluster) failOver(ctx context.Context, wg *sync.WaitGroup) {
 	old := c.Watchers[c.leader]
 	old.mu.Lock()
-	old.depose()
+	depose := old.depose
 	old.mu.Unlock()
+	depose()
 	c.leader = (c.leader + 1) % len(c.Watchers)
 	c.Watchers[c.leader].lead(ctx, wg)
 }

@@ -4,14 +4,15 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
-	"github.com/isthmus-dns/isthmus/gossip/trust"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 )
 
-// watchersPerCluster is DESIGN's usual number.
+// watchersPerCluster is what the issue asks for.
 const watchersPerCluster = 2
 
 // seeds is how many watchers all others are told to join.
@@ -27,6 +28,8 @@ type Clusterset struct {
 	Watchers []*Watcher
 
 	rng    *rand.Rand // the load's
+	join   []string
+	shared replica.Shared
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -36,18 +39,16 @@ type Clusterset struct {
 func NewClusterset(clusters, services int, link Link, seed uint64) (*Clusterset, error) {
 	s := &Clusterset{Net: NewNetwork(link, seed), rng: rand.New(rand.NewPCG(seed, 2))}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	var join []string
 	for i := range min(seeds, clusters) {
-		join = append(join, address(i, 0))
+		s.join = append(s.join, address(i, 0))
 	}
 	for i := range clusters {
-		c := newCluster(i, services, s.rng)
-		identity, err := trust.Insecure(trust.ID{Clusterset: "sim", Cluster: c.Name, Role: trust.Watcher})
+		c, err := newCluster(i, services, s.rng)
 		if err != nil {
 			return nil, err
 		}
 		for k := range watchersPerCluster {
-			w, err := newWatcher(s.Net, c, fmt.Sprintf("w%d.%s", k, c.Name), address(i, k), join, identity)
+			w, err := s.newWatcher(c, k)
 			if err != nil {
 				return nil, err
 			}
@@ -78,6 +79,23 @@ func (s *Clusterset) Start() {
 	}
 }
 
+// replace kills a cluster's k-th watcher, which does not lead, and starts
+// another in its place.
+func (s *Clusterset) replace(c *Cluster, k int) error {
+	old := c.Watchers[k]
+	s.Net.Unplug(old.Port)
+	old.stop()
+	w, err := s.newWatcher(c, k)
+	if err != nil {
+		return err
+	}
+	c.Watchers[k] = w
+	s.Watchers[slices.Index(s.Watchers, old)] = w
+	w.publisher.Update(c.whole())
+	s.wg.Go(func() { w.run(s.ctx) })
+	return nil
+}
+
 // Stop ends all and waits.
 func (s *Clusterset) Stop() {
 	s.cancel()
@@ -102,15 +120,14 @@ func (s *Clusterset) Equal() bool {
 }
 
 func sameVersions(a, b []discovery.ClusterState) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].Cluster.Name != b[i].Cluster.Name || a[i].Version != b[i].Version || a[i].Services != b[i].Services {
-			return false
-		}
-	}
-	return true
+	return slices.EqualFunc(a, b, func(a, b discovery.ClusterState) bool {
+		return a.Cluster.Name == b.Cluster.Name && a.Version == b.Version && a.Services == b.Services
+	})
+}
+
+// Together tells whether all watchers are members to one another.
+func (s *Clusterset) Together() bool {
+	return !slices.ContainsFunc(s.Watchers, func(w *Watcher) bool { return len(w.pool.Members()) != len(s.Watchers) })
 }
 
 // AwaitEqual waits until Equal and tells how long that took. It is false when
@@ -124,4 +141,20 @@ func (s *Clusterset) AwaitEqual(patience time.Duration) (time.Duration, bool) {
 		time.Sleep(pollEvery)
 	}
 	return time.Since(begun), true
+}
+
+// Correct is an error when some watcher's table shows a service otherwise than
+// its cluster has it.
+func (s *Clusterset) Correct() error {
+	for _, c := range s.Clusters {
+		for i, want := range c.ready {
+			ch := &change{key: c.serviceKey(i), cluster: c.Name}
+			for _, w := range s.Watchers {
+				if got := ch.shown(w.Table); got != want {
+					return fmt.Errorf("%s shows %d ready endpoints of %s in %s, want %d", w.Name, got, ch.key, c.Name, want)
+				}
+			}
+		}
+	}
+	return nil
 }

@@ -84,19 +84,11 @@ func (c *conn) Close() error {
 	return nil
 }
 
+// forget is leave once both ends are closed.
 func (n *Network) forget(p *pair) {
-	p.ab.mu.Lock()
-	open := !p.ab.gone
-	p.ab.mu.Unlock()
-	p.ba.mu.Lock()
-	open = open || !p.ba.gone
-	p.ba.mu.Unlock()
-	if open {
-		return
+	if p.ab.isGone() && p.ba.isGone() {
+		n.leave(p)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.conns, p)
 }
 
 func (c *conn) LocalAddr() net.Addr  { return c.local.addr }

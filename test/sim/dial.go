@@ -90,23 +90,33 @@ func (p *Port) shaken(ctx context.Context, dest *Port) <-chan struct{} {
 func (p *Port) connect(dest *Port, k Kind) (net.Conn, error) {
 	pr := &pair{net: p.net, a: p, b: dest, kind: k, ab: newHalf(), ba: newHalf()}
 	here, there := pr.ends()
-	if p.net.isCut(p, dest) || !dest.offer(there, k) {
+	if !p.net.enter(pr) || !dest.offer(there, k) {
+		p.net.leave(pr)
 		return nil, errRefused
 	}
-	p.meters.sent.streams.Add(1)
-	dest.meters.sent.streams.Add(1)
-	p.meters.received.streams.Add(1)
-	dest.meters.received.streams.Add(1)
-	p.net.mu.Lock()
-	defer p.net.mu.Unlock()
-	p.net.conns[pr] = struct{}{}
+	for _, m := range []*meters{&p.meters, &dest.meters} {
+		m.sent.streams.Add(1)
+		m.received.streams.Add(1)
+	}
 	return here, nil
 }
 
-func (n *Network) isCut(a, b *Port) bool {
+// enter adds a connection to those that a cut to come will hang, unless there
+// is one already.
+func (n *Network) enter(p *pair) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.cutLocked(a, b)
+	if n.cutLocked(p.a, p.b) {
+		return false
+	}
+	n.conns[p] = struct{}{}
+	return true
+}
+
+func (n *Network) leave(p *pair) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.conns, p)
 }
 
 func (p *Port) offer(c net.Conn, k Kind) bool {

@@ -52,7 +52,9 @@ func (n *Network) Partition(cut func(a, b *Port) bool) {
 	}
 }
 
-func (n *Network) cutLocked(a, b *Port) bool { return n.cut != nil && n.cut(a, b) }
+func (n *Network) cutLocked(a, b *Port) bool {
+	return a.unplugged || b.unplugged || n.cut != nil && n.cut(a, b)
+}
 
 var errNoRoute = errors.New("no route")
 
@@ -93,6 +95,8 @@ type Port struct {
 	addr   *net.TCPAddr
 	meters meters
 
+	unplugged bool // guarded by net.mu
+
 	packets packetQueue
 	streams chan net.Conn
 	pulls   *listener
@@ -109,6 +113,20 @@ func (n *Network) Listen(name, addr string) *Port {
 	defer n.mu.Unlock()
 	n.ports[addr] = p
 	return p
+}
+
+// Unplug takes a port out: what others send it vanishes, and so does what it
+// sends, streams included.
+func (n *Network) Unplug(p *Port) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p.unplugged = true
+	delete(n.ports, p.addr.String())
+	for c := range n.conns {
+		if c.a == p || c.b == p {
+			c.hang()
+		}
+	}
 }
 
 // Name is the member's that listens.

@@ -8,9 +8,9 @@ import (
 
 type packetQueue chan gossip.Packet
 
-// packetBuffer is about what a receiving kernel holds for a busy socket.
+// packetBuffer is a second of the busiest watcher in the largest scenario.
 // Beyond it packets are lost, and counted.
-const packetBuffer = 4096
+const packetBuffer = 1024
 
 var _ gossip.Transport = (*Port)(nil)
 
@@ -26,7 +26,7 @@ func (p *Port) WritePacket(b []byte, to gossip.Peer) (time.Time, error) {
 	if !ok {
 		return now, nil
 	}
-	time.AfterFunc(delay, func() { dest.deliver(gossip.Packet{Buf: b, From: p.addr, At: time.Now()}) })
+	time.AfterFunc(delay, func() { dest.deliver(gossip.Packet{Buf: b, From: p.addr, Sender: p.name, At: time.Now()}) })
 	return now, nil
 }
 

@@ -32,7 +32,6 @@ type Result struct {
 	Convergence
 	Sent, Received Spread // while the load ran
 	Overrun        int64  // packets that found a full buffer
-	Real           time.Duration
 }
 
 // Spread is what watchers count, all together and the one that counts most.
@@ -49,8 +48,7 @@ func (s *Spread) add(o Octets) {
 	}
 }
 
-// Run plays the scenario. It is to be called in a bubble; the real time that
-// it takes is told by now, which the bubble does not change.
+// Run plays the scenario. It is to be called in a bubble.
 func (c Scenario) Run() (*Result, error) {
 	s, err := NewClusterset(c.Clusters, c.Services, c.Link, c.Seed)
 	if err != nil {
@@ -66,9 +64,12 @@ func (c Scenario) Run() (*Result, error) {
 	for _, w := range s.Watchers {
 		r.StartCost.add(w.Port.meters.sent.read())
 	}
-	s.Load(runIn, 0)
+	s.Churn(runIn)
 	r.measure(s)
-	return r, nil
+	if took, equal := s.AwaitEqual(changePatience); !equal {
+		return nil, fmt.Errorf("tables differ %s after the last change", took)
+	}
+	return r, s.Correct()
 }
 
 // measure runs the load and counts what it costs.

@@ -174,6 +174,12 @@ func (h *half) leave() {
 	h.poke()
 }
 
+func (h *half) isGone() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.gone
+}
+
 func (h *half) hang() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
