@@ -84,7 +84,7 @@ func TestSiblingsComeAndGo(t *testing.T) {
 	// A DNS that is away takes nobody away.
 	dns.fail(true)
 	require.False(t, meets("w9.east"))
-	require.True(t, meets("w1.east"))
+	require.Eventually(t, func() bool { return meets("w1.east") }, patience, 50*time.Millisecond)
 	dns.fail(false)
 	// One that has gone from DNS goes here.
 	dns.set("one", false)

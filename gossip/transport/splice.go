@@ -93,13 +93,15 @@ func (t *Transport) openSplice(ctx context.Context, o *opening, to string) (up *
 		t.siblings.forget(addr, err)
 		return nil, spliceFailed, fmt.Errorf("sibling at %s: %w", addr, err)
 	}
-	// Neither end outlives the other.
-	o.whenClosed(func() { _ = up.Close() })
-	up.whenClosed(func() {
-		t.leaveSplice(from)
-		_ = o.conn.Close()
-	})
+	up.whenClosed(func() { t.leaveSplice(from) })
+	tie(o.conn, up)
 	return up, spliceOK, nil
+}
+
+// tie lets neither of two connections outlive the other.
+func tie(a, b *conn) {
+	a.whenClosed(func() { _ = b.Close() })
+	b.whenClosed(func() { _ = a.Close() })
 }
 
 // enterSplice counts a splice, if there is room for it.

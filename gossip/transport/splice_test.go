@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -290,27 +291,77 @@ func TestSplicePassesOn(t *testing.T) {
 	require.Zero(t, value(t, east.metrics.conns.WithLabelValues("splice")))
 }
 
+// TestIdleSpliceCloses on fake time, over pipes.
 func TestIdleSpliceCloses(t *testing.T) {
-	east := lone(t, newAuthority(t, "prod"), "w0.east", Limits{IdleTimeout: 300 * time.Millisecond})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	east.place("w1.east", listener.Addr().String())
-	client := spliced(t, east, clientHello(t, "w1.east.prod"))
-	sibling, err := listener.Accept()
-	require.NoError(t, err)
-	defer sibling.Close()
-	go func() { _, _ = io.Copy(io.Discard, sibling) }()
-	// One side alone keeps it open for longer than the timeout.
-	for range 10 {
-		_, err = sibling.Write([]byte("x"))
-		require.NoError(t, err)
-		require.NoError(t, client.SetReadDeadline(time.Now().Add(patience)))
-		_, err = io.ReadFull(client, make([]byte, 1))
-		require.NoError(t, err)
-		time.Sleep(50 * time.Millisecond)
+	id := identity(t, newAuthority(t, "prod"), "east", trust.Watcher)
+	for name, tt := range map[string]struct {
+		sibling bool // speaks
+		dialer  bool
+		open    time.Duration // for how long, after the last word
+	}{
+		"both speak":    {sibling: true, dialer: true, open: time.Minute},
+		"one speaks":    {sibling: true, open: time.Minute},
+		"sibling hangs": {dialer: true, open: 5 * time.Second}, // from the start
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr, err := Listen(Config{Listen: "127.0.0.1:0", Name: "w0.east", Identity: id, Limits: Limits{
+					IdleTimeout: time.Minute, HandshakeTimeout: 5 * time.Second,
+				}})
+				require.NoError(t, err)
+				defer tr.Close()
+				tr.ctx = t.Context()
+				dialer, sibling, served := pipes(t, tr)
+				last := time.Now()
+				for range 10 {
+					if tt.sibling {
+						speak(t, sibling, dialer)
+					}
+					if tt.dialer {
+						speak(t, dialer, sibling)
+					}
+					if tt.sibling { // for far longer than any timeout
+						last = time.Now()
+						time.Sleep(50 * time.Second)
+					}
+				}
+				<-served
+				require.Equal(t, tt.open, time.Since(last))
+				_, err = dialer.Read(make([]byte, 1))
+				require.ErrorIs(t, err, io.EOF)
+				_, err = sibling.Read(make([]byte, 1))
+				require.ErrorIs(t, err, io.EOF)
+				require.Empty(t, tr.open)
+			})
+		})
 	}
-	requireClosed(t, client)
+}
+
+// pipes is a splice in memory, and its two ends.
+func pipes(t *testing.T, tr *Transport) (dialer, sibling net.Conn, served chan struct{}) {
+	t.Helper()
+	dialer, a := net.Pipe()
+	sibling, b := net.Pipe()
+	c, err := tr.own(a, true)
+	require.NoError(t, err)
+	up, err := tr.own(b, false)
+	require.NoError(t, err)
+	tie(c, up)
+	served = make(chan struct{})
+	go func() {
+		tr.serveSplice(c, up)
+		close(served)
+	}()
+	return dialer, sibling, served
+}
+
+// speak says a word through the splice.
+func speak(t *testing.T, from, to net.Conn) {
+	t.Helper()
+	_, err := from.Write([]byte("word"))
+	require.NoError(t, err)
+	_, err = io.ReadFull(to, make([]byte, 4))
+	require.NoError(t, err)
 }
 
 func TestSpliceLimits(t *testing.T) {
