@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -48,7 +49,7 @@ func OpenMemory(dir string, log *slog.Logger) *Memory {
 	path := filepath.Join(dir, memoryFile)
 	b, err := readMemory(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // if it stays so, the first write says it
 		return m
 	case err == nil:
 		m.peers, err = decodePeers(b)
