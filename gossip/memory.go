@@ -38,7 +38,6 @@ type Memory struct {
 	dir    string
 	log    *slog.Logger
 	peers  []rememberedPeer
-	unread error  // why the file was not read; logged when the pool runs, as the folder may be a mistake that ends the start
 	failed string // the last error, to log changes only
 }
 
@@ -60,8 +59,8 @@ func OpenMemory(dir string, log *slog.Logger) *Memory {
 		if err := os.Rename(path, aside); err != nil {
 			log.Info("file not set aside", "error", err) // it will be overwritten
 		}
-	} else {
-		m.unread = err
+	} else if err != nil {
+		log.Warn("remembered peers not read", "error", err)
 	}
 	return m
 }
@@ -90,9 +89,6 @@ func (m *Memory) keep(ctx context.Context, r *roster) {
 	}
 	tick := time.NewTicker(memoryInterval)
 	defer tick.Stop()
-	if m.unread != nil {
-		m.log.Warn("remembered peers not read", "error", m.unread)
-	}
 	saved, at := uint64(0), time.Now()
 	for ended := false; !ended; {
 		select {
