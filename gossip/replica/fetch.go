@@ -83,7 +83,7 @@ func pullFrom(ctx context.Context, conn grpc.ClientConnInterface, s *store, clus
 	ctx, dog, cancel := watched(ctx)
 	defer cancel() // which ends a stream that is not read to its end
 	got, err := receive(ctx, conn, s, cluster, base, dog)
-	if err != nil && context.Cause(ctx) == errStalled {
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
 		return nil, errStalled
 	}
 	return got, err
