@@ -19,7 +19,7 @@ func (w *lawWorld) answerOf(from *lawNode, cluster string, base *part) *pulled {
 	got := &pulled{head: h.signed, buckets: part.differing(base.prefixes())}
 	for _, n := range got.buckets {
 		if b := part.buckets[n]; b != nil {
-			got.items = append(got.items, b.items...)
+			got.items = append(got.items, b.items()...)
 		}
 	}
 	return got
@@ -59,7 +59,7 @@ func (w *lawWorld) pullInto(s *store, from *lawNode, cluster string, meanwhile f
 func (w *lawWorld) requireTable(s *store, cluster string) {
 	want := map[string]uint32{}
 	_, p := s.get(cluster)
-	for key, value := range itemsOf(p) {
+	for key, value := range contentOf(p) {
 		if k, ok := parseServiceKey(key); ok {
 			record, err := decodeService(k, []byte(value))
 			require.NoError(w.t, err)

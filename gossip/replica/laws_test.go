@@ -158,7 +158,7 @@ func (w *lawWorld) requireEqual() {
 		for _, h := range want.held.heads.all() {
 			_, a := want.held.get(h.Cluster)
 			_, b := c.held.get(h.Cluster)
-			require.Equal(w.t, itemsOf(a), itemsOf(b), "seed %d: %s of %s", w.seed, h.Cluster, c.name)
+			require.Equal(w.t, contentOf(a), contentOf(b), "seed %d: %s of %s", w.seed, h.Cluster, c.name)
 			require.Equal(w.t, a.root, b.root, "seed %d: %s of %s", w.seed, h.Cluster, c.name)
 		}
 		require.Equal(w.t, contents(want.held.table), contents(c.held.table), "seed %d: table of %s", w.seed, c.name)
@@ -178,13 +178,11 @@ func versionsOf(c *lawCopy) map[string]discovery.Version {
 	return out
 }
 
-func itemsOf(p *part) map[string]string {
+func contentOf(p *part) map[string]string {
 	out := map[string]string{}
 	for _, b := range p.buckets {
-		if b != nil {
-			for _, it := range b.items {
-				out[it.key] = string(it.value)
-			}
+		for key, value := range b.all() {
+			out[key] = string(value)
 		}
 	}
 	return out

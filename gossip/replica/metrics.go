@@ -35,6 +35,10 @@ func newMetrics(r prometheus.Registerer, table *discovery.Table) *metrics {
 			Name: "isthmus_replica_published_total",
 			Help: "Versions of the own cluster's part that were published.",
 		}),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "isthmus_publisher_held_removals",
+			Help: "Services that most of the source's others went away with: held until the source confirms it.",
+		}),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "isthmus_replica_dropped_total",
 			Help: "Clusters that were dropped because they were silent for too long or their root was removed, by reason.",
@@ -42,10 +46,6 @@ func newMetrics(r prometheus.Registerer, table *discovery.Table) *metrics {
 		frozen: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "isthmus_replica_frozen",
 			Help: "1 while most other clusters are silent since the same time, so that we are cut off and forget none.",
-		}),
-		held: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "isthmus_publisher_held_removals",
-			Help: "Services that most of the source's others went away with: held until the source confirms it.",
 		}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "isthmus_replica_agents",

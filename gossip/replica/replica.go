@@ -59,6 +59,8 @@ type Replica struct {
 	store   *store
 	feed    *feed
 	puller  *puller
+	resumer *resumer
+	conns   *conns
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
@@ -101,12 +103,14 @@ func New(c Config) (*Replica, error) {
 	}
 	r.metrics = newMetrics(c.Registerer, c.Table)
 	r.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, r.refuse)
-	r.store.log, r.store.shared, r.store.omit = r.log, c.Shared, r.omit
+	r.store.shared = c.Shared
+	r.store.omit, r.store.log = r.omit, c.Logger
 	if err := c.Import.Validate(); err != nil {
 		return nil, fmt.Errorf("replica: import: %w", err)
 	}
 	r.store.setImport(&c.Import)
 	r.puller = newPuller(r)
+	r.resumer, r.conns = newResumer(r.store), newConns(r.dial)
 	r.view.Store(&c.Viewer)
 	return r, nil
 }
@@ -118,11 +122,12 @@ var ErrNameTaken = errors.New("cluster name is taken")
 // Run pulls what is missing until ctx ends, or until our cluster's name turns
 // out to belong to another cluster.
 func (r *Replica) Run(ctx context.Context) error {
+	defer r.conns.close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.puller.run(ctx) })
 	g.Go(func() error { r.settle(ctx); return nil })
-	g.Go(func() error { return r.keep(ctx) })
 	g.Go(func() error { r.sendDigests(ctx); return nil })
+	g.Go(func() error { return r.keep(ctx) })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -165,7 +170,7 @@ func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) (outcome
 		// can do is make us ask.
 		claim := &wire.Head{}
 		if unmarshalHead(a.GetHead(), claim) == nil && claim.Clusterset == r.store.clusterset {
-			r.puller.wantClaimed(claim.Cluster, discovery.Version{Epoch: claim.Epoch, Seq: claim.Seq}, "")
+			r.puller.wantClaimed(claim.Cluster, discovery.Version{Epoch: claim.Epoch, Seq: claim.Seq}, sender)
 		}
 		return old, err
 	case err != nil:
@@ -213,7 +218,10 @@ func (r *Replica) announce(h *head, a *wire.Announcement) {
 
 // PeersChanged is called by the gossip layer when members come or go. Who came
 // may have what others could not give.
-func (r *Replica) PeersChanged() { r.puller.retry() }
+func (r *Replica) PeersChanged() {
+	r.conns.retain(r.peers())
+	r.puller.retry()
+}
 
 // refused handles an announcement that was not taken.
 func (r *Replica) refused(a *wire.Announcement, err error) {

@@ -128,8 +128,7 @@ func (w *Watcher) join(member string) error {
 	w.replica, err = replica.New(replica.Config{
 		Member: member, Identity: w.identity, Table: w.table, Logger: w.log, Registerer: w.metrics,
 		Viewer:      replica.View{Cluster: w.config.Cluster, Network: w.config.Network, Locality: w.config.Locality},
-		ExpectPeers: len(w.config.Gossip.Join)+memory.Len() > 0,
-		Import:      w.config.Import, Forget: w.config.Forget,
+		ExpectPeers: len(w.config.Gossip.Join)+memory.Len() > 0, Import: w.config.Import, Forget: w.config.Forget,
 	})
 	if err != nil {
 		return err
