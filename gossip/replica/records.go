@@ -48,8 +48,9 @@ func (s *store) decode(cluster string, changed []item, rule *ImportRule) discove
 				continue
 			}
 			if rule != nil && rule.NoAliases && len(service.Aliases) > 0 {
-				bare := *service // others may share it
-				bare.Aliases, service = nil, &bare
+				bare := *service // which others may share
+				bare.Aliases = nil
+				service = &bare
 				s.omit(errAlias)
 			}
 			u.Services = append(u.Services, service)

@@ -64,8 +64,9 @@ type Replica struct {
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
-	random    func(n int) int // rand.IntN; a test's own
-	overtaken chan struct{}   // capacity 1: a peer has brought a newer version of our own part
+	random    func(n int) int      // rand.IntN; a test's own
+	overtaken chan struct{}        // capacity 1: a peer or an agent has brought a newer version of our own part
+	recalled  atomic.Pointer[head] // the newest of our own heads that an agent has brought; nil: none
 
 	claimed   atomic.Bool           // our source has told the uid of the cluster
 	contested atomic.Pointer[error] // somebody else uses our name
@@ -103,8 +104,7 @@ func New(c Config) (*Replica, error) {
 	}
 	r.metrics = newMetrics(c.Registerer, c.Table)
 	r.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, r.refuse)
-	r.store.shared = c.Shared
-	r.store.omit, r.store.log = r.omit, c.Logger
+	r.store.log, r.store.shared, r.store.omit = r.log, c.Shared, r.omit
 	if err := c.Import.Validate(); err != nil {
 		return nil, fmt.Errorf("replica: import: %w", err)
 	}
@@ -126,8 +126,8 @@ func (r *Replica) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.puller.run(ctx) })
 	g.Go(func() error { r.settle(ctx); return nil })
-	g.Go(func() error { r.sendDigests(ctx); return nil })
 	g.Go(func() error { return r.keep(ctx) })
+	g.Go(func() error { r.sendDigests(ctx); return nil })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
