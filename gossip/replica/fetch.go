@@ -92,14 +92,16 @@ func pullFrom(ctx context.Context, conn grpc.ClientConnInterface, s *store, clus
 func receive(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part) (got *pulled, whole int, err error) {
 	ctx, dog, cancel := watched(ctx)
 	defer cancel() // which ends a stream that is not read to its end
-	got, whole, err = listen(ctx, conn, s, cluster, base, dog)
-	if err != nil && context.Cause(ctx) == errStalled {
+	got, whole, err = collect(ctx, conn, s, cluster, base, dog)
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
 		err = errStalled
 	}
 	return got, whole, err
 }
 
-func listen(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part, dog *watchdog) (got *pulled, whole int, err error) {
+// collect bounds what the peer sends: by the limits, and by what the owner has
+// signed for.
+func collect(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part, dog *watchdog) (got *pulled, whole int, err error) {
 	stream, err := wire.NewReplicaClient(conn).Pull(ctx, &wire.PullRequest{Cluster: cluster, BucketPrefixes: base.prefixes()})
 	if err != nil {
 		return nil, 0, err

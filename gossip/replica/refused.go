@@ -23,7 +23,7 @@ type warner struct {
 	leftOut atomic.Int64
 
 	mu   sync.Mutex
-	said map[string]time.Time // what warnOnce has logged, and when; guarded by mu
+	said map[string]time.Time // what refused has logged, and when; guarded by mu
 }
 
 const (
@@ -38,10 +38,10 @@ func newWarner(log *slog.Logger) *warner {
 	return &warner{log: log, limit: rate.NewLimiter(warnRate, warnBurst), said: map[string]time.Time{}}
 }
 
-// warnOnce logs that something of a cluster was refused, unless it has said so
+// refused logs that something of a cluster was refused, unless it has said so
 // lately.
-func (w *warner) warnOnce(message, cluster string, err error) {
-	what, now := message+cluster+err.Error(), time.Now()
+func (w *warner) refused(cluster string, err error) {
+	what, now := cluster+" "+err.Error(), time.Now()
 	w.mu.Lock()
 	known := !w.said[what].IsZero() && now.Sub(w.said[what]) < sayAgain
 	if !known {
@@ -52,7 +52,7 @@ func (w *warner) warnOnce(message, cluster string, err error) {
 	}
 	w.mu.Unlock()
 	if !known {
-		w.warn(message, "cluster", cluster, "error", err)
+		w.warn("record refused", "cluster", cluster, "error", err)
 	}
 }
 

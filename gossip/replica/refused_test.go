@@ -20,14 +20,14 @@ func TestTheSameIsSaidOnce(t *testing.T) {
 		var out bytes.Buffer
 		w := newWarner(slog.New(slog.NewTextHandler(&out, nil)))
 		for range time.Hour / heartbeat {
-			w.warnOnce("record refused", "east", errTooLarge)
+			w.refused("east", errTooLarge)
 			time.Sleep(heartbeat)
 		}
 		require.Equal(t, int(time.Hour/sayAgain), strings.Count(out.String(), "\n"))
-		w.warnOnce("record refused", "east", errCloned)
+		w.refused("east", errCloned)
 		require.Contains(t, out.String(), errCloned.Error(), "at once")
 		for i := range 10 * maxSaid {
-			w.warnOnce("record refused", "east", errors.New(fmt.Sprint("x", i)))
+			w.refused("east", errors.New(fmt.Sprint("x", i)))
 		}
 		require.LessOrEqual(t, len(w.said), maxSaid)
 		require.Less(t, strings.Count(out.String(), "\n"), 100)

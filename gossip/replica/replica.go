@@ -236,7 +236,7 @@ func (r *Replica) refused(a *wire.Announcement, err error) {
 // refuse counts and logs what was not taken from a cluster.
 func (r *Replica) refuse(cluster string, err error) {
 	r.metrics.refused.WithLabelValues(refusalReason(err)).Inc()
-	r.warner.warnOnce("record refused", clip(cluster), err)
+	r.warner.refused(clip(cluster), err)
 }
 
 // omit counts what import rules leave out.
