@@ -193,7 +193,7 @@ func versionsOf(c *lawCopy) map[string]discovery.Version {
 func contentOf(p *part) map[string]string {
 	out := map[string]string{}
 	for _, b := range p.buckets {
-		for key, value := range b.all() {
+		for key, value := range b.each() {
 			out[key] = string(value)
 		}
 	}

@@ -96,9 +96,7 @@ func (s *store) setImport(im *Import) {
 		case !s.accepts(cluster):
 			s.dropLocked(cluster)
 		case !have.head.Retired:
-			u := s.update(cluster, emptyPart, have.part)
-			u.Whole, u.Removed = true, nil
-			s.table.Apply(cluster, u, have.head.version())
+			s.table.Apply(cluster, s.whole(cluster, have.part), have.head.version())
 		}
 	}
 }

@@ -155,7 +155,7 @@ func plainStatus(err error) error {
 
 // Announce implements the RPC.
 func (s *server) Announce(ctx context.Context, req *wire.AnnounceRequest) (*wire.AnnounceResponse, error) {
-	if err := s.admit(ctx, mayAnnounce); err != nil {
+	if _, err := s.admit(ctx, mayAnnounce); err != nil {
 		return nil, err
 	}
 	a := req.GetAnnouncement()

@@ -88,7 +88,7 @@ func TestRetiredClusterIsGoneForAll(t *testing.T) {
 
 func listOf(p *part) (items []item) {
 	for _, b := range p.buckets {
-		items = append(items, b.items()...)
+		items = append(items, b.all()...)
 	}
 	return items
 }
