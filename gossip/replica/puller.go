@@ -82,6 +82,13 @@ func newPullerFor(s *store) *puller {
 // version that is proven to exist. It tells whether that is news, and never
 // waits.
 func (p *puller) want(cluster string, v discovery.Version) bool {
+	return p.wantFrom(cluster, v, "")
+}
+
+// wantFrom is want when a watcher of that very cluster has told us: it is asked
+// first, because its sibling may be the one that it has replaced, which may
+// stand still or hang without being missed yet. "" is nobody.
+func (p *puller) wantFrom(cluster string, v discovery.Version, teller string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.wants[cluster]
@@ -95,7 +102,7 @@ func (p *puller) want(cluster string, v discovery.Version) bool {
 	default:
 		return false
 	}
-	*w = want{version: v, proven: true, have: w.have, running: w.running, from: w.from, began: w.began, renewed: w.running}
+	*w = want{version: v, proven: true, hint: teller, have: w.have, running: w.running, from: w.from, began: w.began, renewed: w.running}
 	p.poke()
 	return true
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,6 +162,14 @@ func (r *Replica) HandleMessage(sender string, msg []byte) {
 	}
 }
 
+// ofCluster is the member if it is a watcher of the cluster, else "".
+func ofCluster(member, cluster string) string {
+	if _, of, _ := strings.Cut(member, "."); of == cluster {
+		return member
+	}
+	return ""
+}
+
 // take applies an announcement, and sends it on if it was news.
 func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) (outcome, error) {
 	h, result, err := r.store.accept(a)
@@ -182,7 +191,7 @@ func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) (outcome
 	case old:
 		return result, nil
 	case gap:
-		if r.puller.want(h.Cluster, h.version()) {
+		if r.puller.wantFrom(h.Cluster, h.version(), ofCluster(sender, h.Cluster)) {
 			r.relay(h, sender, msg)
 		}
 		return result, nil
