@@ -137,6 +137,19 @@ func newLawAgent(w *lawWorld) *lawAgent {
 	}}
 }
 
+// renewAgents gives all agents a life without memory.
+func (w *lawWorld) renewAgents() {
+	for _, a := range w.agents {
+		a.watcher.feed.close(a.box)
+	}
+	w.agents = nil
+	for range 2 {
+		a := newLawAgent(w)
+		a.follow(w, w.pick())
+		w.agents = append(w.agents, a)
+	}
+}
+
 // follow begins a stream: all heads, and then what comes.
 func (a *lawAgent) follow(_ *lawWorld, n *lawNode) {
 	if a.box != nil {

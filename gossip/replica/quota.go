@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"cmp"
 	"math"
 	"slices"
@@ -143,23 +144,21 @@ func lead(from *part, a *selection, to *part, b *selection, leftOut func(error))
 		if same && old.sum() == now.sum() {
 			continue
 		}
-		had := map[string]digest{}
-		for _, it := range old.all() {
-			had[it.key] = it.leaf
+		had := map[string][]byte{}
+		for key, value := range old.each() {
+			had[key] = value
 		}
-		for _, it := range now.all() {
-			leaf, known := had[it.key]
-			was := known && a.takes(it.key) == nil
-			switch err := b.takes(it.key); {
-			case err == nil && was:
-				delete(had, it.key)
-				if leaf != it.leaf {
-					changed = append(changed, it)
-				}
+		for key, value := range now.each() {
+			before, known := had[key]
+			was := known && a.takes(key) == nil
+			differs := !bytes.Equal(before, value)
+			switch err := b.takes(key); {
 			case err == nil:
-				delete(had, it.key)
-				changed = append(changed, it)
-			case !known || leaf != it.leaf:
+				delete(had, key)
+				if !was || differs {
+					changed = append(changed, newItem(key, value))
+				}
+			case !known || differs:
 				leftOut(err)
 			}
 		}

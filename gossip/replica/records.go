@@ -48,7 +48,9 @@ func (s *store) decode(cluster string, changed []item, rule *ImportRule) discove
 				continue
 			}
 			if rule != nil && rule.NoAliases && len(service.Aliases) > 0 {
-				service.Aliases = nil
+				bare := *service // which others may share
+				bare.Aliases = nil
+				service = &bare
 				s.omit(errAlias)
 			}
 			u.Services = append(u.Services, service)

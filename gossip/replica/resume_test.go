@@ -80,8 +80,8 @@ func between(t *testing.T, sources map[string]*Replica) (*Replica, *wires) {
 	return r, l
 }
 
-// holding makes a watcher that has a cluster's part of so many services.
-func holding(t *testing.T, cluster string, services int) (*Replica, *owner) {
+// keeping makes a watcher that has a cluster's part of so many services.
+func keeping(t *testing.T, cluster string, services int) (*Replica, *owner) {
 	r := alone(t, "central")
 	var list []*discovery.Service
 	for i := range services {
@@ -95,7 +95,7 @@ func holding(t *testing.T, cluster string, services int) (*Replica, *owner) {
 // TestBrokenPullGoesOn: what came whole before a connection broke is not sent
 // again, by whomever is asked next.
 func TestBrokenPullGoesOn(t *testing.T) {
-	source, o := holding(t, "east", 6000)
+	source, o := keeping(t, "east", 6000)
 	r, l := between(t, map[string]*Replica{"w0.aaaa": source, "w0.bbbb": source})
 	all := o.content.bytes
 	l.cut["w0.aaaa"], l.cut["w0.bbbb"] = all*6/10, all*6/10
@@ -119,7 +119,7 @@ func TestBrokenPullGoesOn(t *testing.T) {
 // TestJunkIsNotKept: what a hostile peer made up is replaced by what the next
 // one has when it broke off, and thrown away when it was the whole.
 func TestJunkIsNotKept(t *testing.T) {
-	honest, o := holding(t, "east", 6000)
+	honest, o := keeping(t, "east", 6000)
 	hostile := alone(t, "evil")
 	junk := emptyPart
 	for _, it := range o.answer().items {

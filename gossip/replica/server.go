@@ -199,6 +199,7 @@ func (s *server) Subscribe(req *wire.SubscribeRequest, stream grpc.ServerStreami
 		return status.Error(codes.ResourceExhausted, "too many agents on this watcher")
 	}
 	r := s.replica
+	r.recallFrom(stream.Context())
 	r.metrics.streams.Inc()
 	defer r.metrics.streams.Dec()
 	box := r.feed.open() // before the heads are read, so that none falls between

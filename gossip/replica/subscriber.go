@@ -65,7 +65,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	}
 	s := &Subscriber{config: c, log: c.Logger, warner: newWarner(c.Logger), patience: patience, tally: newTally(), room: maxSnapshot}
 	s.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, s.refuse)
-	s.store.follows, s.store.log, s.store.omit = true, c.Logger, s.tally.refuse
+	s.store.follows, s.store.log, s.store.omit = true, s.log, s.tally.refuse
 	s.forget.Store(int64(DefaultForget))
 	s.puller = newPullerFor(s.store)
 	s.resumer = newResumer(s.store)
@@ -157,7 +157,7 @@ func (s *Subscriber) session(ctx context.Context, addr string) error {
 		s.conn.Store(nil)
 		_ = conn.Close()
 	}()
-	stream, err := wire.NewReplicaClient(conn).Subscribe(ctx, &wire.SubscribeRequest{Node: s.config.Node})
+	stream, err := wire.NewReplicaClient(conn).Subscribe(s.recalling(ctx), &wire.SubscribeRequest{Node: s.config.Node})
 	if err != nil {
 		return err
 	}
@@ -306,5 +306,5 @@ func hopeless(_ int, err error) bool {
 
 func (s *Subscriber) refuse(cluster string, err error) {
 	s.tally.refuse(err)
-	s.warner.warn("record refused", "cluster", clip(cluster), "error", err)
+	s.warner.warnOnce("record refused", clip(cluster), err)
 }

@@ -128,7 +128,8 @@ func (w *Watcher) join(member string) error {
 	w.replica, err = replica.New(replica.Config{
 		Member: member, Identity: w.identity, Table: w.table, Logger: w.log, Registerer: w.metrics,
 		Viewer:      replica.View{Cluster: w.config.Cluster, Network: w.config.Network, Locality: w.config.Locality},
-		ExpectPeers: len(w.config.Gossip.Join)+memory.Len() > 0, Import: w.config.Import, Forget: w.config.Forget,
+		ExpectPeers: len(w.config.Gossip.Join)+memory.Len() > 0,
+		Import:      w.config.Import, Forget: w.config.Forget,
 	})
 	if err != nil {
 		return err
@@ -159,6 +160,9 @@ func (w *Watcher) Close() {
 func (w *Watcher) Run(ctx context.Context) error {
 	if w.config.Insecure {
 		w.log.Warn("insecure: true: gossip and streams are in plain text, and whoever reaches the port can publish for any cluster")
+	}
+	if err := w.identity.ClockDoubt(); err != nil {
+		w.log.Warn("clock or certificate is wrong", "error", err)
 	}
 	w.log.Info("watcher starts", "clusterset", w.config.Clusterset, "listen", w.transport.Addr().String(),
 		"advertise", w.config.Gossip.Advertise, "http", w.http.Addr().String())
