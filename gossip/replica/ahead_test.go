@@ -42,7 +42,7 @@ func TestLargePartMeetsOthers(t *testing.T) {
 	for what, event := range events {
 		for _, known := range []bool{false, true} {
 			t.Run(fmt.Sprint(what, ", known before: ", known), func(t *testing.T) {
-				for range 5 {
+				for range 2 {
 					r := alone(t, "west")
 					base := emptyPart
 					if known {
