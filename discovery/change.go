@@ -9,8 +9,9 @@ import (
 // cluster. Readers see its effects from commit on, a key at a time.
 type change struct {
 	cluster    string
+	owner      string // the table's own cluster
 	services   *batch[Key, *Entry]
-	aliases    *batch[string, []Key]
+	aliases    *batch[string, []claim]
 	namespaces *batch[string, int]
 	parents    *batch[string, int]
 }
@@ -24,6 +25,7 @@ const maxParents = 5
 func (t *Table) begin(cluster string) *change {
 	return &change{
 		cluster:    cluster,
+		owner:      t.owner,
 		services:   t.services.begin(),
 		aliases:    t.aliases.begin(),
 		namespaces: t.namespaces.begin(),
@@ -63,13 +65,11 @@ func (c *change) put(old, s *Service) {
 		c.dropAliases(next, old.Aliases)
 	}
 	for _, host := range s.Aliases {
-		keys, known := c.aliases.get(host)
+		claims, known := c.aliases.get(host)
 		if !known {
 			c.countParents(host, +1)
 		}
-		if i, found := slices.BinarySearch(keys, key); !found {
-			c.aliases.set(host, slices.Insert(slices.Clone(keys), i, key))
-		}
+		c.setClaim(host, claims, next)
 	}
 }
 
@@ -91,20 +91,18 @@ func (c *change) remove(s *Service) {
 	c.dropAliases(next, s.Aliases)
 }
 
-// dropAliases withdraws the entry's claim to the hosts that none of its
-// candidates names any more.
+// dropAliases withdraws the entry's claim to hosts, or what of it rested on a
+// candidate that does not name them any more.
 func (c *change) dropAliases(e *Entry, hosts []string) {
 	for _, host := range hosts {
-		if slices.ContainsFunc(e.Candidates, func(o Candidate) bool { return slices.Contains(o.Service.Aliases, host) }) {
-			continue
+		claims, known := c.aliases.get(host)
+		if !known {
+			continue // named twice
 		}
-		keys, _ := c.aliases.get(host)
-		keys = slices.DeleteFunc(slices.Clone(keys), func(k Key) bool { return k == e.Key })
-		if len(keys) == 0 {
-			c.aliases.delete(host)
-			c.countParents(host, -1)
-		} else {
-			c.aliases.set(host, keys)
+		if c.setClaim(host, claims, e); len(claims) == 1 {
+			if _, left := c.aliases.get(host); !left {
+				c.countParents(host, -1)
+			}
 		}
 	}
 }

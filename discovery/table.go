@@ -13,15 +13,16 @@ import (
 // use, and everything returned is immutable.
 type Table struct {
 	services   *index[Key, *Entry]
-	aliases    *index[string, []Key] // claimants in order; the first has it
-	namespaces *index[string, int]   // number of entries in it
-	parents    *index[string, int]   // number of aliases below a domain
+	aliases    *index[string, []claim] // in order; the first has it
+	namespaces *index[string, int]     // number of entries in it
+	parents    *index[string, int]     // number of aliases below a domain
 	clusters   atomic.Pointer[[]ClusterState]
 	records    atomic.Pointer[[]*Cluster]
 	loaded     atomic.Bool
 
 	mu    sync.Mutex
 	parts map[string]map[Key]*Service // by cluster; guarded by mu
+	owner string                      // our own cluster, "" for none; guarded by mu
 }
 
 // ClusterState is a cluster's record and the version of its part.
@@ -36,7 +37,7 @@ type ClusterState struct {
 func NewTable() *Table {
 	t := &Table{
 		services:   newIndex[Key, *Entry](),
-		aliases:    newIndex[string, []Key](),
+		aliases:    newIndex[string, []claim](),
 		namespaces: newIndex[string, int](),
 		parents:    newIndex[string, int](),
 		parts:      map[string]map[Key]*Service{},
@@ -54,14 +55,15 @@ func (t *Table) Lookup(key Key) *Entry {
 }
 
 // Alias returns the entry that an alias host (lower case, no trailing dot)
-// stands for, nil if none. When services of several names claim one alias, the
-// name that sorts first has it.
+// stands for, nil if none. When services of several names claim one alias, our
+// own cluster's has it (see Prefer), else the one that was exported first, else
+// the name that sorts first.
 func (t *Table) Alias(host string) *Entry {
-	keys, ok := t.aliases.get(host)
+	claims, ok := t.aliases.get(host)
 	if !ok {
 		return nil
 	}
-	return t.Lookup(keys[0])
+	return t.Lookup(claims[0].key)
 }
 
 // Namespace tells whether any cluster has a service in the namespace.

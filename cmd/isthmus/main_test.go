@@ -117,6 +117,8 @@ func TestCommandLines(t *testing.T) {
 		{"version -o yaml", 2, `isthmus: -o "yaml": want table or json`},
 		{"nonsense", 2, `isthmus: unknown command "nonsense" for "isthmus"`},
 		{"watch --nonsense", 2, "isthmus: unknown flag: --nonsense"},
+		{"watch --log-level loud", 2, `isthmus: invalid argument "loud" for "--log-level" flag: `},
+		{"run -log-level loud", 2, `isthmus: run: invalid value "loud" for flag -log-level: `},
 		{"watch extra", 2, `isthmus: unknown command "extra" for "isthmus watch"`},
 		{"watch", 2, "isthmus: watcher.yaml: cannot be read: no such file or directory: give a file with -c"},
 		{"dns", 2, "isthmus: Corefile: cannot be read: no such file or directory: give a Corefile with -conf"},
@@ -275,7 +277,7 @@ func (p process) end(t *testing.T) {
 // TestWatchLives starts a watcher, asks it, and ends it.
 func TestWatchLives(t *testing.T) {
 	s := newSite(t)
-	p := s.begin(t, "watch")
+	p := s.begin(t, "watch", "--log-level", "debug")
 	url := "http://127.0.0.1:" + s.http
 	require.Eventually(t, func() bool {
 		response, err := http.Get(url + "/readyz")
@@ -297,6 +299,7 @@ func TestWatchLives(t *testing.T) {
 	require.Zero(t, code)
 	require.Equal(t, "[]\n", stdout)
 	p.end(t)
+	require.Contains(t, p.stderr.String(), `"msg":"part committed"`)
 	for line := range strings.Lines(p.stderr.String()) {
 		require.LessOrEqual(t, strings.Count(line, `"cluster":`), 1, "one of them is lost to whoever reads JSON: %s", line)
 	}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ import (
 
 func newRun() *cobra.Command {
 	return &cobra.Command{
-		Use:   "run [-c watcher.yaml] [-conf Corefile]",
+		Use:   "run [-c watcher.yaml] [-conf Corefile] [-log-level LEVEL]",
 		Short: "Run a watcher and an agent in one process",
 		Long: `Run a watcher and an agent in one process, for small sites and tests. The
 Corefile names this watcher's own address, as it would name another's.`,
@@ -25,6 +26,8 @@ Corefile names this watcher's own address, as it would name another's.`,
 			set.SetOutput(io.Discard)
 			file := set.String("c", "watcher.yaml", "the watcher's configuration")
 			set.StringVar(file, "config", "watcher.yaml", "the same")
+			level := slog.LevelInfo
+			set.TextVar(&level, "log-level", level, logLevelUsage)
 			o := dns.Options{Version: moduleVersion()}
 			dnsFlags(set, &o)
 			switch err := set.Parse(args); {
@@ -35,17 +38,17 @@ Corefile names this watcher's own address, as it would name another's.`,
 			case set.NArg() > 0:
 				return usage(fmt.Errorf("run: unexpected argument %q; see `isthmus run -h`", set.Arg(0)))
 			}
-			return runBoth(cmd.Context(), *file, o)
+			return runBoth(cmd.Context(), *file, level, o)
 		},
 	}
 }
 
 // runBoth checks both configurations before either half starts.
-func runBoth(ctx context.Context, file string, o dns.Options) error {
+func runBoth(ctx context.Context, file string, level slog.Level, o dns.Options) error {
 	if err := dns.Check(o.File); err != nil {
 		return usage(err)
 	}
-	w, err := newWatcher(file)
+	w, err := newWatcher(file, level)
 	if err != nil {
 		return err
 	}

@@ -13,12 +13,13 @@ import (
 
 func newWatch() *cobra.Command {
 	var file string
+	var level slog.Level
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Run a watcher: publish this cluster's services and follow the others'",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			w, err := newWatcher(file)
+			w, err := newWatcher(file, level)
 			if err != nil {
 				return err
 			}
@@ -26,8 +27,11 @@ func newWatch() *cobra.Command {
 		},
 	}
 	configFlag(cmd, &file)
+	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, logLevelUsage)
 	return cmd
 }
+
+const logLevelUsage = "least level that is logged: debug, info, warn or error"
 
 func configFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVarP(file, "config", "c", "watcher.yaml", "the watcher's configuration")
@@ -35,12 +39,12 @@ func configFlag(cmd *cobra.Command, file *string) {
 
 // newWatcher reads a configuration and takes what it names; whatever is wrong
 // there is the user's to mend.
-func newWatcher(file string) (*watch.Watcher, error) {
+func newWatcher(file string, level slog.Level) (*watch.Watcher, error) {
 	c, err := config.Load(file)
 	if err != nil {
 		return nil, usage(err)
 	}
-	w, err := watch.New(c, watch.Options{Logger: newLogger(), Version: moduleVersion()})
+	w, err := watch.New(c, watch.Options{Logger: newLogger(level), Version: moduleVersion()})
 	return w, usage(err)
 }
 
@@ -55,6 +59,6 @@ func runWatcher(ctx context.Context, w *watch.Watcher) error {
 }
 
 // newLogger logs JSON to stderr, as programs that run in Pods do.
-func newLogger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+func newLogger(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }

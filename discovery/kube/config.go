@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/klog/v2"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -49,6 +51,10 @@ type Config struct {
 	// there; 0 means 30 s.
 	DiscoverEvery time.Duration
 
+	// MissingCRD is how long [Source.Confirm] does not take a missing
+	// ServiceExport CRD for an answer; 0 means an hour.
+	MissingCRD time.Duration
+
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: metrics are kept, but nowhere shown
 }
@@ -66,6 +72,8 @@ func (c *Config) Validate() error {
 		return errors.New("kubernetes source: no identity for the Lease")
 	case c.DiscoverEvery < 0:
 		return fmt.Errorf("kubernetes source: DiscoverEvery %v is negative", c.DiscoverEvery)
+	case c.MissingCRD < 0:
+		return fmt.Errorf("kubernetes source: MissingCRD %v is negative", c.MissingCRD)
 	}
 	return nil
 }
@@ -77,6 +85,8 @@ type Source struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
+	absent  absence                                      // of the ServiceExport CRD
+	elector atomic.Pointer[leaderelection.LeaderElector] // of the current candidacy
 }
 
 // New makes a Source. It starts nothing and asks the API server nothing.
@@ -86,6 +96,9 @@ func New(cfg Config) (*Source, error) {
 	}
 	if cfg.DiscoverEvery == 0 {
 		cfg.DiscoverEvery = defaultDiscoverEvery
+	}
+	if cfg.MissingCRD == 0 {
+		cfg.MissingCRD = defaultMissingCRD
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -85,6 +85,8 @@ func (s *Source) stand(ctx context.Context, lead func(ctx context.Context)) erro
 	if err != nil {
 		return fmt.Errorf("lease election: %w", err)
 	}
+	s.elector.Store(elector)
+	defer s.elector.Store(nil)
 	defer context.AfterFunc(ctx, func() {
 		if t.end() {
 			resign() // nothing runs that would do it when it returns
@@ -95,6 +97,14 @@ func (s *Source) stand(ctx context.Context, lead func(ctx context.Context)) erro
 		<-t.done
 	}
 	return nil
+}
+
+// Holds tells, by this process's own clock and without asking the API server,
+// whether it holds the Lease. It is false as soon as a process goes on that was
+// stopped for longer than the Lease lasts, before lead's ctx can end.
+func (s *Source) Holds() bool {
+	e := s.elector.Load()
+	return e != nil && e.IsLeader() && e.Check(0) == nil
 }
 
 // term decides whether lead may still begin: client-go starts it in a

@@ -113,12 +113,15 @@ func TestElection(t *testing.T) {
 		source := newSource(t, watcher(c))
 		ctx, stop := context.WithCancel(t.Context())
 		terms := 0
+		require.False(t, source.Holds())
 		require.NoError(t, source.Elect(ctx, func(context.Context) {
+			require.True(t, source.Holds())
 			if terms++; terms == 2 {
 				stop()
 			}
 		}))
 		require.Equal(t, 2, terms)
+		require.False(t, source.Holds())
 	})
 
 	t.Run("a candidate that is stopped never leads", func(t *testing.T) {

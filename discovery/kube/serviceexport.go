@@ -48,8 +48,7 @@ func (s *Source) exports(enqueue func(cache.ObjectName)) *exports {
 	return &exports{source: s, enqueue: enqueue, known: make(chan struct{})}
 }
 
-// get returns the ServiceExport of that name, nil if there is none. One that
-// waits for a finalizer is taken back already.
+// get returns the ServiceExport of that name, nil if there is none.
 func (e *exports) get(key cache.ObjectName) *export.Export {
 	store := e.store.Load()
 	if store == nil {
@@ -57,10 +56,19 @@ func (e *exports) get(key cache.ObjectName) *export.Export {
 	}
 	obj, _, _ := (*store).GetByKey(key.String()) // its error is always nil
 	u, ok := obj.(*unstructured.Unstructured)
-	if !ok || u.GetDeletionTimestamp() != nil {
+	if !ok {
 		return nil
 	}
-	return &export.Export{Namespace: key.Namespace, Name: key.Name, CreatedAt: u.GetCreationTimestamp().Time}
+	return exportOf(u)
+}
+
+// exportOf reads a ServiceExport. One that waits for a finalizer is taken back
+// already: nil.
+func exportOf(u *unstructured.Unstructured) *export.Export {
+	if u.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	return &export.Export{Namespace: u.GetNamespace(), Name: u.GetName(), CreatedAt: u.GetCreationTimestamp().Time}
 }
 
 // run looks for the CRD again and again and follows the version it finds,
@@ -72,7 +80,7 @@ func (e *exports) run(ctx context.Context) {
 	defer func() { stop() }()
 	settled := sync.OnceFunc(func() { close(e.known) })
 	for wait := time.Duration(0); pause(ctx, wait); {
-		version, err := e.served(ctx)
+		version, err := e.source.served(ctx)
 		switch {
 		case err != nil:
 			if !lost && ctx.Err() == nil { // once an outage
@@ -110,10 +118,10 @@ func (e *exports) retry() time.Duration {
 
 // served is the preferred version of ServiceExport that the API server serves,
 // "" if none.
-func (e *exports) served(ctx context.Context) (string, error) {
+func (s *Source) served(ctx context.Context) (string, error) {
 	for _, version := range exportVersions {
 		gv := schema.GroupVersion{Group: exportGroup, Version: version}
-		list, err := e.source.cfg.Client.Discovery().ServerResourcesForGroupVersionWithContext(ctx, gv.String())
+		list, err := s.cfg.Client.Discovery().ServerResourcesForGroupVersionWithContext(ctx, gv.String())
 		if apierrors.IsNotFound(err) {
 			continue
 		}

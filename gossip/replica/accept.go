@@ -21,7 +21,7 @@ const (
 // outcomes other than old.
 func (s *store) accept(a *wire.Announcement) (*head, outcome, error) {
 	w, err := parse(s.clusterset, s.limits, a.GetHead())
-	if err != nil || s.heads.stale(w) {
+	if err != nil || s.heads.stale(w) || s.denies(w.Cluster) {
 		return nil, old, err
 	}
 	h, err := verify(s.identity, w, a.Head)
@@ -40,29 +40,51 @@ func (s *store) accept(a *wire.Announcement) (*head, outcome, error) {
 	if err := s.checkLocked(have, h); err != nil {
 		return nil, old, err
 	}
+	if s.knowsLocked(have, h) {
+		return nil, old, nil
+	}
+	return s.advanceLocked(have, h, a.Delta, changed)
+}
+
+// knowsLocked tells whether a head says nothing beyond what we have, or what
+// we had of a cluster that is forgotten.
+func (s *store) knowsLocked(have *replicaPart, h *head) bool {
+	if have != nil {
+		return have.head.Uid == h.Uid && !h.newerThan(have.head)
+	}
+	grave := s.heads.grave(h.Cluster)
+	return grave != nil && grave.Uid == h.Uid && !h.newerThan(grave)
+}
+
+// advanceLocked goes to a head that is news, if what is there leads to it.
+func (s *store) advanceLocked(have *replicaPart, h *head, d *wire.Delta, changed []item) (*head, outcome, error) {
+	base := emptyPart
+	if have != nil {
+		base = have.part
+	}
 	switch {
+	case h.Retired:
+		s.commitLocked(h, emptyPart, discovery.Update{})
+		return h, applied, nil
+	case have != nil && have.head.Retired: // it came back, or another one under its name
+		have = nil
 	case have != nil && have.head.Uid != h.Uid:
 		return h, gap, nil
-	case have != nil && !h.newerThan(have.head):
-		return nil, old, nil
 	case have != nil && h.version() == have.head.version():
 		s.setHeadLocked(have, h)
 		return h, beaten, nil
-	case have != nil && have.part.root == h.root:
+	}
+	if base.root == h.root {
 		// A new epoch after a restart, mostly: another version, the same content.
-		s.commitLocked(h, have.part, discovery.Update{})
+		s.commitLocked(h, base, discovery.Update{})
 		return h, applied, nil
 	}
-	next, err := nextPart(have, h, a.Delta, changed, s.limits)
+	next, err := nextPart(have, h, d, changed, s.limits)
 	if err != nil {
 		return nil, old, fmt.Errorf("cluster %s: %w", h.Cluster, err)
 	}
 	if next == nil {
 		return h, gap, nil
-	}
-	base := emptyPart
-	if have != nil {
-		base = have.part
 	}
 	s.commitLocked(h, next, s.update(h.Cluster, base, next))
 	return h, applied, nil

@@ -21,6 +21,9 @@ func (s *store) expect(cluster string, signed *wire.SignedHead) (*head, error) {
 // adopt takes a part that a pull for the named cluster brought, built on the
 // given base.
 func (s *store) adopt(cluster string, got *pulled, base *part) (*head, outcome, error) {
+	if s.denies(cluster) {
+		return nil, old, nil // from our disk, or the rules have changed meanwhile
+	}
 	h, err := s.expect(cluster, got.head)
 	if err != nil {
 		return nil, old, err
@@ -32,6 +35,7 @@ func (s *store) adopt(cluster string, got *pulled, base *part) (*head, outcome, 
 	if next.bytes > s.limits.PartBytes {
 		return nil, old, fmt.Errorf("cluster %s: %w", cluster, errTooLarge)
 	}
+	rules := s.imports.Load()
 	update := s.update(cluster, base, next) // which takes long for a large part
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,14 +43,14 @@ func (s *store) adopt(cluster string, got *pulled, base *part) (*head, outcome, 
 	if err := s.checkLocked(have, h); err != nil {
 		return nil, old, err
 	}
-	if have != nil && have.head.Uid == h.Uid && !h.newerThan(have.head) {
+	if s.knowsLocked(have, h) {
 		return nil, old, nil
 	}
 	current := emptyPart
 	if have != nil {
 		current = have.part
 	}
-	if current != base { // a message has changed it meanwhile
+	if current != base || rules != s.imports.Load() { // changed meanwhile
 		update = s.update(cluster, current, next)
 	}
 	s.commitLocked(h, next, update)

@@ -40,8 +40,9 @@ const (
 	maxHead = 1 << 10
 	// pullTimeout bounds one pull. 200,000 records at 10 MB/s take 10 s.
 	pullTimeout = 60 * time.Second
-	// pullChunk is about how large a PullResponse is.
-	pullChunk = 128 << 10
+	// pullChunk is about how large a PullResponse is: small enough that one comes
+	// over a poor link before the pull counts as stalled.
+	pullChunk = 32 << 10
 	// maxRPC bounds one gRPC message either way.
 	maxRPC = 1 << 20
 )

@@ -34,7 +34,7 @@ func (r *Replica) sendDigests(ctx context.Context) {
 			return
 		case <-time.After(digestEvery/2 + rand.N(digestEvery)):
 		}
-		peer, ok := someone(r.peers(), func(Peer) bool { return true })
+		peer, ok := r.someone(r.peers(), func(Peer) bool { return true })
 		if !ok {
 			continue
 		}
@@ -54,7 +54,7 @@ func (r *Replica) window() *wire.Digests {
 	n := min(len(all), digestWindow)
 	begin := 0
 	if len(all) > n {
-		begin = rand.IntN(len(all))
+		begin = r.random(len(all))
 	}
 	w := &wire.Digests{Member: r.config.Member}
 	for i := range n {

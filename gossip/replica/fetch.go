@@ -80,8 +80,16 @@ func (r *Replica) fetch(ctx context.Context, cluster, hint string, attempt int, 
 // pullFrom asks one peer for what differs from base, and bounds what it sends:
 // by the limits, and by what the owner has signed for.
 func pullFrom(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part) (*pulled, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, dog, cancel := watched(ctx)
 	defer cancel() // which ends a stream that is not read to its end
+	got, err := receive(ctx, conn, s, cluster, base, dog)
+	if err != nil && context.Cause(ctx) == errStalled {
+		return nil, errStalled
+	}
+	return got, err
+}
+
+func receive(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part, dog *watchdog) (*pulled, error) {
 	stream, err := wire.NewReplicaClient(conn).Pull(ctx, &wire.PullRequest{Cluster: cluster, BucketPrefixes: base.prefixes()})
 	if err != nil {
 		return nil, err
@@ -99,7 +107,9 @@ func pullFrom(ctx context.Context, conn grpc.ClientConnInterface, s *store, clus
 	}
 	got := &pulled{head: first.Head, buckets: first.Buckets}
 	bytes := 0
+	dog.progressed(minProgress) // the first message may be small
 	for m := first; ; {
+		before := bytes
 		for _, it := range m.Items {
 			if len(it.GetKey()) == 0 || len(it.GetKey()) > maxKey {
 				return nil, errMalformed
@@ -113,6 +123,7 @@ func pullFrom(ctx context.Context, conn grpc.ClientConnInterface, s *store, clus
 			}
 			got.items = append(got.items, newItem(it.GetKey(), it.GetValue()))
 		}
+		dog.progressed(bytes - before)
 		if m, err = stream.Recv(); errors.Is(err, io.EOF) {
 			return got, nil
 		} else if err != nil {

@@ -64,6 +64,7 @@ var (
 	errEquivocate = errors.New("same version with another content")
 	errCloned     = errors.New("cluster name is taken by a cluster with another uid")
 	errRoot       = errors.New("content does not have the signed root")
+	errRetired    = errors.New("cluster is retired")
 )
 
 // parse checks a head's form; its signature is still to be verified.
@@ -73,6 +74,9 @@ func parse(clusterset string, limits Limits, s *wire.SignedHead) (*wire.Head, er
 		return nil, err
 	}
 	if len(w.Root) != len(digest{}) || w.Epoch == 0 || w.Epoch > maxEpoch || len(w.Uid) > 128 {
+		return nil, errMalformed
+	}
+	if w.Retired && (w.Items != 0 || digest(w.Root) != emptyPart.root) {
 		return nil, errMalformed
 	}
 	if w.Clusterset != clusterset {

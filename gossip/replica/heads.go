@@ -16,12 +16,46 @@ import (
 type heads struct {
 	mu        sync.Mutex
 	byCluster map[string]*head // guarded by mu
+	// graves are the last heads of clusters that are forgotten: peers that have
+	// not forgotten them yet must not bring them back. They are not passed on.
+	graves    map[string]*head // guarded by mu
+	maxGraves int
 }
 
 func (hs *heads) set(h *head) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	hs.byCluster[h.Cluster] = h
+	delete(hs.graves, h.Cluster)
+}
+
+// bury drops a cluster's head and remembers that it is forgotten.
+func (hs *heads) bury(cluster string) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	h := hs.byCluster[cluster]
+	delete(hs.byCluster, cluster)
+	for other := range hs.graves {
+		if len(hs.graves) < hs.maxGraves {
+			break
+		}
+		delete(hs.graves, other) // any: its peers forget it too
+	}
+	hs.graves[cluster] = h
+}
+
+// grave is the last head of a cluster that is forgotten, nil for others.
+func (hs *heads) grave(cluster string) *head {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.graves[cluster]
+}
+
+// buried are the clusters that are forgotten.
+func (hs *heads) buried() []string {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return slices.Sorted(maps.Keys(hs.graves))
 }
 
 func (hs *heads) drop(cluster string) {

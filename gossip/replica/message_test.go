@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -50,12 +51,19 @@ func TestRefusalsDontFillTheLog(t *testing.T) {
 // recorded is a network of some peers that keeps what is sent.
 type recorded struct {
 	peers []Peer
-	sent  map[string][][]byte // by member
+
+	mu   sync.Mutex
+	sent []sent
+}
+
+type sent struct {
+	to  string
+	msg []byte
 }
 
 // watchers are n clusters of so many watchers each.
 func watchers(n, each int) *recorded {
-	r := &recorded{sent: map[string][][]byte{}}
+	r := &recorded{}
 	for c := range n {
 		for w := range each {
 			cluster := fmt.Sprintf("c%03d", c)
@@ -66,18 +74,20 @@ func watchers(n, each int) *recorded {
 }
 
 func (n *recorded) Send(member string, msg []byte) error {
-	n.sent[member] = append(n.sent[member], msg)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sent = append(n.sent, sent{member, msg})
 	return nil
 }
 
 func (n *recorded) Peers() []Peer { return n.peers }
 
-// all is what was sent, one after another.
-func (n *recorded) all() [][]byte {
-	var out [][]byte
-	for _, msgs := range n.sent {
-		out = append(out, msgs...)
-	}
+// take is what was sent since the last time.
+func (n *recorded) take() []sent {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := n.sent
+	n.sent = nil
 	return out
 }
 
@@ -100,10 +110,48 @@ func TestLargeMessageGoesOnAsAHead(t *testing.T) {
 	require.Greater(t, len(msg), maxMessage)
 	r.HandleMessage("", msg)
 	require.Equal(t, 1, ready(r.config.Table, "service-7", "east"))
-	require.Len(t, n.all(), 1)
-	require.LessOrEqual(t, len(n.all()[0]), maxMessage)
+	out := n.take()
+	require.Len(t, out, 1)
+	require.LessOrEqual(t, len(out[0].msg), maxMessage)
 
 	onward := alone(t, "central")
-	onward.HandleMessage("", n.all()[0])
+	onward.HandleMessage("", out[0].msg)
 	require.Contains(t, onward.puller.wants, "east")
+}
+
+// TestAlarmsAreThereFromTheStart: a counter that appears with its first count
+// has no increase that an alert could see.
+func TestAlarmsAreThereFromTheStart(t *testing.T) {
+	identity, err := trust.Insecure(trust.ID{Clusterset: "test", Cluster: "west", Role: trust.Watcher})
+	require.NoError(t, err)
+	registry := prometheus.NewRegistry()
+	r, err := New(Config{Member: "w0.west", Identity: identity, Table: discovery.NewTable(), Registerer: registry})
+	require.NoError(t, err)
+	alarm := func(reason string) float64 {
+		families, err := registry.Gather()
+		require.NoError(t, err)
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if f.GetName() == "isthmus_replica_refused_total" && m.GetLabel()[0].GetValue() == reason {
+					return m.GetCounter().GetValue()
+				}
+			}
+		}
+		return -1
+	}
+	require.Zero(t, alarm("equivocation"))
+	require.Zero(t, alarm("cloned"))
+
+	content, other := records(t, service("user", 1)), records(t, service("user", 2))
+	o := owns(t, "east", &wire.Head{Uid: "u", Epoch: 2, Seq: 5}, service("user", 1))
+	_, _, err = r.store.adopt("east", o.answer(), emptyPart)
+	require.NoError(t, err)
+	_, twice := from(t, o.identity(t), &wire.Head{Uid: "u", Epoch: 2, Seq: 5}, other)
+	r.HandleMessage("w0.east", twice)
+	require.EqualValues(t, 1, alarm("equivocation"))
+	_, clone := from(t, o.identity(t), &wire.Head{Uid: "v", Epoch: 9, Seq: 1}, other)
+	r.HandleMessage("w0.east", clone)
+	require.EqualValues(t, 1, alarm("cloned"))
+	_, part := r.store.get("east")
+	require.Equal(t, content.root, part.root, "the first stays")
 }

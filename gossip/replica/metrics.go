@@ -11,7 +11,10 @@ type metrics struct {
 	refused       *prometheus.CounterVec // by reason
 	pulls         *prometheus.CounterVec // by result
 	published     prometheus.Counter
+	held          prometheus.Gauge
 	streams       prometheus.Gauge
+	dropped       *prometheus.CounterVec // by reason
+	frozen        prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer, table *discovery.Table) *metrics {
@@ -32,13 +35,28 @@ func newMetrics(r prometheus.Registerer, table *discovery.Table) *metrics {
 			Name: "isthmus_replica_published_total",
 			Help: "Versions of the own cluster's part that were published.",
 		}),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "isthmus_publisher_held_removals",
+			Help: "Services that most of the source's others went away with: held until the source confirms it.",
+		}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_replica_dropped_total",
+			Help: "Clusters that were dropped because they were silent for too long or their root was removed, by reason.",
+		}, []string{"reason"}),
+		frozen: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "isthmus_replica_frozen",
+			Help: "1 while most other clusters are silent since the same time, so that we are cut off and forget none.",
+		}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "isthmus_replica_agents",
 			Help: "Agents that stream the table from this watcher now.",
 		}),
 	}
+	for _, reason := range alarms { // from the start, so that a first one is an increase
+		m.refused.WithLabelValues(reason)
+	}
 	if r != nil {
-		r.MustRegister(m.announcements, m.refused, m.pulls, m.published, m.streams,
+		r.MustRegister(m.announcements, m.refused, m.pulls, m.published, m.held, m.streams, m.dropped, m.frozen,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "isthmus_table_clusters", Help: "Clusters in the table.",
 			}, func() float64 { return float64(len(table.Clusters())) }),

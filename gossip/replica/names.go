@@ -18,7 +18,9 @@ func (r *Replica) claim(uid string) {
 	}
 	if err := r.store.claim(uid); err != nil {
 		r.contest(err)
+		return
 	}
+	r.judgeName() // it may be retired
 }
 
 // contest handles the news that somebody with another uid publishes under our
@@ -28,8 +30,8 @@ func (r *Replica) contest(err error) {
 	r.judgeName()
 }
 
-// judgeName ends Run if the name was taken when we came. It is asked again
-// whenever something that it depends on has changed.
+// judgeName ends Run if the name was taken when we came, or if our cluster was
+// retired. It is asked again whenever something that it depends on has changed.
 func (r *Replica) judgeName() {
 	err := r.contested.Load()
 	select {
@@ -37,15 +39,23 @@ func (r *Replica) judgeName() {
 	default:
 		return
 	}
-	if err == nil || !r.claimed.Load() {
+	if !r.claimed.Load() {
 		return
 	}
-	if r.store.heads.get(r.cluster) != nil {
+	if retired := r.retiredError(); retired != nil {
+		r.giveUpName(retired)
 		return
 	}
+	if err == nil || r.store.heads.get(r.cluster) != nil {
+		return
+	}
+	r.giveUpName(fmt.Errorf("%w: %s in clusterset %s: %w; give this cluster another name, or stop the other one",
+		ErrNameTaken, r.cluster, r.store.clusterset, *err))
+}
+
+func (r *Replica) giveUpName(err error) {
 	r.takenOnce.Do(func() {
-		r.takenErr = fmt.Errorf("%w: %s in clusterset %s: %w; give this cluster another name, or stop the other one",
-			ErrNameTaken, r.cluster, r.store.clusterset, *err)
+		r.takenErr = err
 		close(r.taken)
 	})
 }

@@ -1,11 +1,13 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 )
@@ -21,31 +23,42 @@ type Epochs interface {
 // part. Every watcher of a cluster has one that follows its source; only the
 // one that leads publishes.
 type Publisher struct {
-	replica *Replica
-	log     *slog.Logger
-	wake    chan struct{} // capacity 1
-	epoch   atomic.Uint64 // that we published under last, 0 if we never did
+	replica   *Replica
+	log       *slog.Logger
+	confirmer Confirmer     // nil: time alone confirms
+	wake      chan struct{} // capacity 1
+	reviewed  chan struct{} // capacity 1: what is held has changed
+	epoch     atomic.Uint64 // that we published under last, 0 if we never did
 
 	mu      sync.Mutex
-	synced  bool              // the source has sent its whole set
-	urgent  bool              // something pending must not wait
-	desired map[string]record // by item key
-	pending map[string]bool   // keys that may differ from what is published
+	synced  bool                 // the source has sent its whole set
+	urgent  bool                 // something pending must not wait
+	desired map[string]record    // by item key
+	pending map[string]bool      // keys that may differ from what is published
+	guard   guard                // against losing most services at once
+	down    map[string]time.Time // keys whose gateways are held, and until when
 }
 
 // record is an encoded record and what decides how soon it must go out.
 type record struct {
-	value []byte
-	live  bool // has a ready endpoint
+	value    []byte
+	live     bool // has a ready endpoint
+	bare     bool // is a service without any endpoint
+	standing standing
 }
 
 // NewPublisher makes the publisher of the replica's own cluster.
 func (r *Replica) NewPublisher() *Publisher {
 	return &Publisher{
-		replica: r, log: r.log, wake: make(chan struct{}, 1),
+		replica: r, log: r.log, wake: make(chan struct{}, 1), reviewed: make(chan struct{}, 1),
 		desired: map[string]record{}, pending: map[string]bool{},
+		guard: newGuard(), down: map[string]time.Time{},
 	}
 }
+
+// ConfirmWith says whom to ask before most services are removed at once. Call
+// it before Lead; without it such a removal only waits.
+func (p *Publisher) ConfirmWith(c Confirmer) { p.confirmer = c }
 
 // Update takes what a source emits. It does not wait for anything. A service
 // that breaks the model's bounds is left out and logged; the others go on.
@@ -54,13 +67,16 @@ func (p *Publisher) Update(u discovery.Update) {
 	defer p.mu.Unlock()
 	if u.Cluster != nil {
 		p.replica.claim(u.Cluster.UID)
-		p.setLocked(clusterKey, u.Cluster.Validate(), func() ([]byte, error) { return encodeCluster(u.Cluster) }, true)
+		value, err := encodeCluster(u.Cluster)
+		p.setLocked(clusterKey, record{value: value, live: true}, cmp.Or(u.Cluster.Validate(), err))
 	}
 	keep := map[string]bool{clusterKey: true}
 	for _, s := range u.Services {
 		key := serviceKey(s.Key())
 		keep[key] = true
-		p.setLocked(key, s.Validate(), func() ([]byte, error) { return encodeService(s) }, s.Ready() > 0)
+		value, err := encodeService(s)
+		r := record{value: value, live: s.Ready() > 0, bare: s.Total() == 0, standing: standingOf(s)}
+		p.setLocked(key, r, cmp.Or(s.Validate(), err))
 	}
 	for _, key := range u.Removed {
 		p.removeLocked(serviceKey(key))
@@ -76,14 +92,12 @@ func (p *Publisher) Update(u discovery.Update) {
 	p.poke()
 }
 
-func (p *Publisher) setLocked(key string, invalid error, encode func() ([]byte, error), live bool) {
-	value, err := encode()
+func (p *Publisher) setLocked(key string, r record, err error) {
 	switch {
-	case invalid != nil:
-		err = invalid
-	case err == nil && len(value) > p.replica.config.Limits.RecordBytes:
-		err = fmt.Errorf("record of %d octets: %w", len(value), errTooLarge)
-	case err == nil && p.desired[key].value == nil && len(p.desired) >= p.replica.config.Limits.Items:
+	case err != nil:
+	case len(r.value) > p.replica.config.Limits.RecordBytes:
+		err = fmt.Errorf("record of %d octets: %w", len(r.value), errTooLarge)
+	case p.desired[key].value == nil && len(p.desired) >= p.replica.config.Limits.Items:
 		err = errTooLarge
 	}
 	if err != nil {
@@ -92,10 +106,10 @@ func (p *Publisher) setLocked(key string, invalid error, encode func() ([]byte, 
 		return
 	}
 	before, known := p.desired[key]
-	if known && before.live != live || !known {
+	if known && before.live != r.live || !known {
 		p.urgent = true
 	}
-	p.desired[key] = record{value: value, live: live}
+	p.desired[key] = r
 	p.pending[key] = true
 }
 

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,6 +119,42 @@ func TestNothingIsPublishedAfterLeading(t *testing.T) {
 		stop()
 		time.Sleep(time.Second)
 		require.Equal(t, 3, ready(r.config.Table, "user", "east"))
+	})
+}
+
+// tenure is an epoch store whose term can end unnoticed.
+type tenure struct {
+	counter
+	over atomic.Bool
+}
+
+func (t *tenure) Holds() bool { return !t.over.Load() }
+
+// TestNothingIsPublishedAfterAnUnnoticedEnd: a leader that was stopped for
+// longer than its Lease lasts publishes nothing when it goes on, and takes no
+// epoch, which would depose its successor; when it holds the Lease again it
+// publishes what it has.
+func TestNothingIsPublishedAfterAnUnnoticedEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := alone(t, "east")
+		p := r.NewPublisher()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _ = r.Run(ctx) }()
+		term := &tenure{}
+		go func() { _ = p.Lead(ctx, term) }()
+		p.Update(whole("east", service("user", 3)))
+		synctest.Wait()
+		term.over.Store(true)
+		p.Update(discovery.Update{Services: []*discovery.Service{service("user", 0)}})
+		time.Sleep(10 * epochRetry)
+		require.Equal(t, 3, ready(r.config.Table, "user", "east"))
+		require.EqualValues(t, 1, term.n)
+		term.over.Store(false)
+		time.Sleep(2 * epochRetry)
+		require.Equal(t, 0, ready(r.config.Table, "user", "east"))
+		h, _ := r.store.get("east")
+		require.Equal(t, discovery.Version{Epoch: 2, Seq: 1}, h.version())
 	})
 }
 

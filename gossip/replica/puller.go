@@ -32,8 +32,9 @@ type puller struct {
 	wake chan struct{} // capacity 1
 
 	mu    sync.Mutex
-	wants map[string]*want // guarded by mu
-	moved chan struct{}    // closed and made anew when a pull has ended; guarded by mu
+	wants map[string]*want     // guarded by mu
+	slow  map[string]time.Time // sources that were slow, until when they are called so; guarded by mu
+	moved chan struct{}        // closed and made anew when a pull has ended; guarded by mu
 }
 
 // want is a cluster whose part is to be pulled.
@@ -44,6 +45,8 @@ type want struct {
 	attempt int
 	after   time.Time // not before
 	running bool
+	from    string            // the source of the attempt that runs
+	began   time.Time         // when that began
 	have    discovery.Version // what the last pull that worked has left us with
 	renewed bool              // wanted newer, and proven, while a pull runs
 	dropped bool              // wanted no longer, while a pull runs
@@ -72,7 +75,7 @@ const (
 )
 
 func newPullerFor(s *store) *puller {
-	return &puller{store: s, wake: make(chan struct{}, 1), wants: map[string]*want{}, moved: make(chan struct{})}
+	return &puller{store: s, wake: make(chan struct{}, 1), wants: map[string]*want{}, slow: map[string]time.Time{}, moved: make(chan struct{})}
 }
 
 // want asks for a cluster's part to be pulled until it is at least as new as a
@@ -92,7 +95,7 @@ func (p *puller) want(cluster string, v discovery.Version) bool {
 	default:
 		return false
 	}
-	*w = want{version: v, proven: true, have: w.have, running: w.running, renewed: w.running}
+	*w = want{version: v, proven: true, have: w.have, running: w.running, from: w.from, began: w.began, renewed: w.running}
 	p.poke()
 	return true
 }
@@ -101,6 +104,9 @@ func (p *puller) want(cluster string, v discovery.Version) bool {
 // member that claims to have it, "" if unknown. Raising a claim earns it no
 // more attempts, and no claim stands in the way of what is proven.
 func (p *puller) wantClaimed(cluster string, v discovery.Version, hint string) {
+	if p.store.needless(cluster, v) {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.wants[cluster]
@@ -119,10 +125,10 @@ func (p *puller) wantClaimed(cluster string, v discovery.Version, hint string) {
 	}
 }
 
-// addLocked makes a cluster's want if there is room, or if it is proven and a
-// claim can go for it.
+// addLocked makes a cluster's want if there is room, or if a claim can go for
+// it that is worth less.
 func (p *puller) addLocked(cluster string, proven bool) *want {
-	if len(p.wants) >= p.store.limits.Clusters && !(proven && p.evictLocked()) {
+	if len(p.wants) >= p.store.limits.Clusters && !p.evictLocked(cluster, proven) {
 		p.full()
 		return nil
 	}
@@ -131,10 +137,15 @@ func (p *puller) addLocked(cluster string, proven bool) *want {
 	return w
 }
 
-// evictLocked drops some claim that is not being pulled.
-func (p *puller) evictLocked() bool {
+// evictLocked drops some claim that is not being pulled. What is proven may take
+// the place of any; a claim about a cluster that we know, that of one about a
+// cluster that nobody may have.
+func (p *puller) evictLocked(newcomer string, proven bool) bool {
+	if !proven && p.store.heads.get(newcomer) == nil {
+		return false
+	}
 	for cluster, w := range p.wants {
-		if !w.proven && !w.running {
+		if !w.proven && !w.running && (proven || p.store.heads.get(cluster) == nil) {
 			delete(p.wants, cluster)
 			return true
 		}
@@ -253,23 +264,22 @@ func (p *puller) next() (string, *want, time.Duration) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	pause := maxPullPause
-	due, claims := "", 0
+	due, occupied := "", p.occupiedLocked(now)
 	for cluster, w := range p.wants {
 		switch wait := w.after.Sub(now); {
-		case w.running && !w.proven:
-			claims++
 		case w.running:
 		case wait > 0:
 			pause = min(pause, wait)
+		case !p.hasRoomLocked(occupied, cluster, w, now):
 		case due == "" || w.proven:
 			due = cluster
 		}
 	}
 	w := p.wants[due]
-	if w == nil || !w.proven && claims >= claimedPulls {
+	if w == nil {
 		return "", nil, pause
 	}
-	w.running = true
+	w.running, w.from, w.began = true, w.source(due), now
 	c := *w
 	return due, &c, 0
 }
@@ -308,6 +318,7 @@ func (p *puller) finish(cluster string, tried *want, err error) {
 	defer p.poke()
 	close(p.moved)
 	p.moved = make(chan struct{})
+	p.rateLocked(tried, err)
 	w := p.wants[cluster]
 	w.running = false
 	if err == nil && h != nil {

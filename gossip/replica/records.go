@@ -2,16 +2,34 @@ package replica
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 )
 
-// update is what leads the table from one part to another. A record that does
-// not decode or breaks a bound is left out, as if its service were not
-// exported: it is the fault of its owner and harms nobody else.
+// update is what leads the table from what is accepted of one part to what is
+// accepted of another.
 func (s *store) update(cluster string, from, to *part) discovery.Update {
+	rule := s.rule(cluster)
+	now := rule.choose(to)
+	changed, removed := lead(from, rule.choose(from), to, now, s.omit)
+	if s.noted.quota(cluster, now) {
+		s.log.Warn("services beyond the cluster's quota are left out", "cluster", cluster, "left_out", now.excess(), "imported", len(now.only))
+	}
+	u := s.decode(cluster, changed, rule)
+	for _, k := range removed {
+		if key, ok := parseServiceKey(k); ok {
+			u.Removed = append(u.Removed, key)
+		}
+	}
+	return u
+}
+
+// decode reads records. One that does not decode or breaks a bound is left
+// out, as if its service were not exported: it is the fault of its owner and
+// harms nobody else.
+func (s *store) decode(cluster string, changed []item, rule *ImportRule) discovery.Update {
 	var u discovery.Update
-	changed, removed := diff(from, to)
 	for _, it := range changed {
 		key, isService := parseServiceKey(it.key)
 		switch {
@@ -29,13 +47,100 @@ func (s *store) update(cluster string, from, to *part) discovery.Update {
 				u.Removed = append(u.Removed, key)
 				continue
 			}
+			if rule != nil && rule.NoAliases && len(service.Aliases) > 0 {
+				service.Aliases = nil
+				s.omit(errAlias)
+			}
 			u.Services = append(u.Services, service)
 		}
 	}
-	for _, k := range removed {
-		if key, ok := parseServiceKey(k); ok {
-			u.Removed = append(u.Removed, key)
+	return u
+}
+
+// rule is what says how much of a cluster's part is accepted, nil if nothing
+// does. Our own is.
+func (s *store) rule(cluster string) *ImportRule {
+	if cluster == s.identity.ID().Cluster {
+		return nil
+	}
+	return s.imports.Load().rule(cluster)
+}
+
+// denies tells whether nothing of a cluster is accepted, and counts it if so.
+func (s *store) denies(cluster string) bool {
+	if s.accepts(cluster) {
+		return false
+	}
+	s.omit(errDenied)
+	if s.noted.denied(cluster) {
+		s.log.Info("cluster is not imported", "cluster", cluster)
+	}
+	return true
+}
+
+func (s *store) accepts(cluster string) bool {
+	return cluster == s.identity.ID().Cluster || s.imports.Load().Accepts(cluster)
+}
+
+// setImport changes the rules, and what is held and answered by them. What is
+// accepted from now on comes with the next announcement of its cluster.
+func (s *store) setImport(im *Import) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.imports.Store(im)
+	s.noted.clear()
+	for cluster, have := range s.clusters {
+		switch {
+		case !s.accepts(cluster):
+			s.dropLocked(cluster)
+		case !have.head.Retired:
+			u := s.update(cluster, emptyPart, have.part)
+			u.Whole, u.Removed = true, nil
+			s.table.Apply(cluster, u, have.head.version())
 		}
 	}
-	return u
+}
+
+// notes are what the log has been told, so that it is told once per change.
+type notes struct {
+	mu   sync.Mutex
+	left map[string]int // services that a cluster's quota leaves out, -1: all of it; guarded by mu
+}
+
+// quota tells whether a selection leaves out another number than the one before.
+func (n *notes) quota(cluster string, s *selection) bool {
+	return n.changed(cluster, s.excess()) && s.excess() > 0
+}
+
+func (n *notes) denied(cluster string) bool { return n.changed(cluster, -1) }
+
+func (n *notes) changed(cluster string, left int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.left[cluster] == left {
+		return false
+	}
+	// The names that are denied are what peers say: more than we care to keep.
+	if n.left == nil || len(n.left) >= maxNotes {
+		n.left = map[string]int{}
+	}
+	n.left[cluster] = left
+	return true
+}
+
+// maxNotes is as many clusters as there are at most by default.
+const maxNotes = 1000
+
+func (n *notes) clear() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.left = nil
+}
+
+// excess is how many services a selection leaves out for lack of room.
+func (s *selection) excess() int {
+	if s == nil {
+		return 0
+	}
+	return s.left
 }

@@ -36,12 +36,18 @@ func (w *warner) warn(message string, attrs ...any) {
 	w.log.Warn(message, attrs...)
 }
 
+// alarms are the reasons that no accident of the network brings about: two
+// processes publish as one. Their names are part of the documentation.
+var alarms = []string{"equivocation", "cloned"}
+
 // refusalReason is an error as a metric label.
 func refusalReason(err error) string {
 	for reason, is := range map[string]error{
 		"malformed": errMalformed, "clusterset": errForeign, "impostor": errImpostor,
 		"limit": errTooLarge, "clusters": errTooMany, "equivocation": errEquivocate,
-		"cloned": errCloned, "root": errRoot, "signature": trust.ErrBadSignature,
+		"cloned": errCloned, "root": errRoot, "retired": errRetired,
+		"denied": errDenied, "namespace": errNamespace, "quota": errQuota, "aliases": errAlias,
+		"signature": trust.ErrBadSignature,
 	} {
 		if errors.Is(err, is) {
 			return reason

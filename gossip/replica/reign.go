@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
@@ -12,6 +13,30 @@ import (
 // errDeposed means that our own cluster's part is not what we published last:
 // a higher epoch of it was seen.
 var errDeposed = errors.New("another watcher publishes under a higher epoch")
+
+// errNoEpochLeft means that somebody who had a key of our cluster has signed
+// the highest epoch that peers take: nothing can follow it.
+var errNoEpochLeft = errors.New("no epoch is left above what was signed in this cluster's name; " +
+	"see \"When a key was stolen\" in the README of gossip/replica")
+
+// errExpired means that our term has ended, although ctx has not yet.
+var errExpired = errors.New("the term has ended unnoticed")
+
+// Tenure is what [Epochs] may have, too: a term that can end unnoticed. A
+// process that was stopped, or got no time, for longer than its Lease lasts goes
+// on with what it was about to publish before anything tells it that it leads
+// no longer. By the epoch that harms nobody who knows the next leader's; this
+// spares those who don't yet.
+type Tenure interface {
+	// Holds tells without asking anybody whether the term may still last.
+	Holds() bool
+}
+
+// expired tells whether a term is known to be over.
+func expired(epochs Epochs) bool {
+	t, ok := epochs.(Tenure)
+	return ok && !t.Holds()
+}
 
 // Lead publishes until ctx ends: call it while this watcher is the elected
 // one. It takes a new epoch first, so that whatever an earlier leader still
@@ -23,8 +48,8 @@ func (p *Publisher) Lead(ctx context.Context, epochs Epochs) error {
 			return nil
 		}
 		p.log.Warn("publishing interrupted", "error", err)
-		// As long as a Lease's renewal: if the other watcher is the rightful
-		// leader, our own Lease has ended by then and ctx with it.
+		// If the other watcher is the rightful leader, our own term has ended
+		// by then and ctx with it, or Tenure says so.
 		select {
 		case <-ctx.Done():
 			return nil
@@ -44,15 +69,32 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 	if p.replica.judgeName(); p.replica.nameIsTaken() {
 		return ErrNameTaken
 	}
+	if expired(epochs) {
+		return errExpired // an epoch would depose the rightful leader
+	}
 	var seen uint64
 	if h := p.replica.store.heads.get(p.replica.cluster); h != nil {
 		seen = h.Epoch
 	}
+	if seen >= maxEpoch { // before anything is stored that would have to be mended, too
+		return errNoEpochLeft
+	}
 	epoch, err := epochs.NextEpoch(ctx, seen)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("epoch: %w", err)
+	case epoch > maxEpoch:
+		return fmt.Errorf("%w: the store gave %d", errNoEpochLeft, epoch)
+	case epoch <= seen:
+		return fmt.Errorf("epoch: the store gave %d, which is not above %d", epoch, seen)
 	}
 	p.log.Info("publishing", "cluster", p.replica.cluster, "epoch", epoch)
+	p.forgetHolds()
+	reviewing, stop := context.WithCancel(ctx)
+	var reviews sync.WaitGroup
+	reviews.Go(func() { p.review(reviewing) })
+	defer reviews.Wait()
+	defer stop()
 	if err := p.publish(&wire.Head{Epoch: epoch, Seq: 1}, p.takeAll()); err != nil {
 		return err
 	}
@@ -65,7 +107,12 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 		case <-p.replica.overtaken:
 			_, err = p.own(epoch)
 		case <-p.wake:
-			if err = p.coalesce(ctx, last); err == nil {
+			err = p.coalesce(ctx, last)
+			switch {
+			case err != nil:
+			case expired(epochs):
+				err = errExpired
+			default:
 				err = p.publishPending(epoch)
 				last = time.Now()
 			}

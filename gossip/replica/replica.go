@@ -3,10 +3,13 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -28,6 +31,11 @@ type Config struct {
 	// replica waits a little for what peers still hold of its own cluster.
 	ExpectPeers bool
 	Limits      Limits // zero: DefaultLimits
+	// Import is what is accepted of other clusters, here and by our agents.
+	Import Import
+	// Forget is how long another cluster may be silent before it is dropped.
+	// Zero: DefaultForget.
+	Forget time.Duration
 	// Dial connects to a peer's port to pull from it, with whatever handshake
 	// is due. Nil: TCP, and the identity's TLS.
 	Dial Dialer
@@ -54,7 +62,8 @@ type Replica struct {
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
-	overtaken chan struct{} // capacity 1: a peer has brought a newer version of our own part
+	random    func(n int) int // rand.IntN; a test's own
+	overtaken chan struct{}   // capacity 1: a peer has brought a newer version of our own part
 
 	claimed   atomic.Bool           // our source has told the uid of the cluster
 	contested atomic.Pointer[error] // somebody else uses our name
@@ -78,17 +87,26 @@ func New(c Config) (*Replica, error) {
 	if c.Limits == (Limits{}) {
 		c.Limits = DefaultLimits()
 	}
+	if c.Forget == 0 {
+		c.Forget = DefaultForget
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Replica{
 		config: c, cluster: c.Identity.ID().Cluster, log: c.Logger,
-		feed: newFeed(), taken: make(chan struct{}), heard: make(chan struct{}), settled: make(chan struct{}), whole: make(chan struct{}), haveOwn: make(chan struct{}),
+		random: rand.IntN,
+		feed:   newFeed(), taken: make(chan struct{}), heard: make(chan struct{}), settled: make(chan struct{}), whole: make(chan struct{}), haveOwn: make(chan struct{}),
 		overtaken: make(chan struct{}, 1), warner: newWarner(c.Logger),
 	}
 	r.metrics = newMetrics(c.Registerer, c.Table)
 	r.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, r.refuse)
 	r.store.shared = c.Shared
+	r.store.omit, r.store.log = r.omit, c.Logger
+	if err := c.Import.Validate(); err != nil {
+		return nil, fmt.Errorf("replica: import: %w", err)
+	}
+	r.store.setImport(&c.Import)
 	r.puller = newPuller(r)
 	r.view.Store(&c.Viewer)
 	return r, nil
@@ -105,6 +123,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	g.Go(func() error { return r.puller.run(ctx) })
 	g.Go(func() error { r.settle(ctx); return nil })
 	g.Go(func() error { r.sendDigests(ctx); return nil })
+	g.Go(func() error { return r.keep(ctx) })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -130,7 +149,7 @@ func (r *Replica) HandleMessage(sender string, msg []byte) {
 	}
 	switch body := w.Body.(type) {
 	case *wire.Message_Announcement:
-		r.take(sender, body.Announcement, msg)
+		_ = r.take(sender, body.Announcement, msg) // it has counted and logged what it refused
 	case *wire.Message_Digests:
 		r.compare(sender, body.Digests)
 	default: // of a later version; it knows that we don't know it
@@ -139,7 +158,7 @@ func (r *Replica) HandleMessage(sender string, msg []byte) {
 }
 
 // take applies an announcement, and sends it on if it was news.
-func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) {
+func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) error {
 	h, result, err := r.store.accept(a)
 	switch {
 	case errors.Is(err, trust.ErrUnknownKey):
@@ -147,25 +166,26 @@ func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) {
 		// can do is make us ask.
 		claim := &wire.Head{}
 		if unmarshalHead(a.GetHead(), claim) == nil && claim.Clusterset == r.store.clusterset {
-			r.puller.wantClaimed(claim.Cluster, discovery.Version{Epoch: claim.Epoch, Seq: claim.Seq}, "")
+			r.puller.wantClaimed(claim.Cluster, discovery.Version{Epoch: claim.Epoch, Seq: claim.Seq}, sender)
 		}
-		return
+		return err
 	case err != nil:
 		r.refused(a, err)
-		return
+		return err
 	}
 	r.metrics.announcements.WithLabelValues(result.String()).Inc()
 	switch result {
 	case old:
-		return
+		return nil
 	case gap:
 		if r.puller.want(h.Cluster, h.version()) {
 			r.relay(h, sender, msg)
 		}
-		return
+		return nil
 	}
 	r.learned(h, a)
 	r.relay(h, sender, msg)
+	return nil
 }
 
 // learned tells agents and our publisher what the store has taken from a peer.
@@ -183,7 +203,11 @@ func (r *Replica) learned(h *head, a *wire.Announcement) {
 // announce tells agents, and those who wait for our own part.
 func (r *Replica) announce(h *head, a *wire.Announcement) {
 	r.feed.send(h.Cluster, a)
-	if h.Cluster == r.cluster {
+	switch {
+	case h.Cluster != r.cluster:
+	case h.Retired:
+		r.judgeName()
+	default:
 		r.ownOnce.Do(func() { close(r.haveOwn) })
 	}
 }
@@ -206,4 +230,9 @@ func (r *Replica) refused(a *wire.Announcement, err error) {
 func (r *Replica) refuse(cluster string, err error) {
 	r.metrics.refused.WithLabelValues(refusalReason(err)).Inc()
 	r.warner.warn("record refused", "cluster", clip(cluster), "error", err)
+}
+
+// omit counts what import rules leave out.
+func (r *Replica) omit(err error) {
+	r.metrics.refused.WithLabelValues(refusalReason(err)).Inc()
 }

@@ -182,11 +182,16 @@ func (s *server) Subscribe(req *wire.SubscribeRequest, stream grpc.ServerStreami
 	defer r.metrics.streams.Dec()
 	box := r.feed.open() // before the heads are read, so that none falls between
 	defer r.feed.close(box)
-	if err := stream.Send(&wire.StreamMessage{Body: &wire.StreamMessage_Viewer{Viewer: r.view.Load().encode()}}); err != nil {
+	if err := stream.Send(&wire.StreamMessage{Body: &wire.StreamMessage_Viewer{Viewer: r.viewer()}}); err != nil {
 		return err
 	}
 	if !s.waitCurrent(stream.Context()) {
 		return status.Error(codes.Unavailable, errStopping.Error())
+	}
+	for _, cluster := range r.store.heads.buried() { // an agent may have them on its disk
+		if err := stream.Send(forgetting(cluster)); err != nil {
+			return err
+		}
 	}
 	for _, h := range r.store.heads.all() {
 		if err := stream.Send(streamed(&wire.Announcement{Head: h.bare()})); err != nil {

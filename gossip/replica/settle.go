@@ -73,7 +73,7 @@ func (r *Replica) waitCurrent(ctx context.Context) bool {
 		case <-awaited:
 		}
 	}
-	for r.store.heads.get(r.cluster) == nil {
+	for !r.holdsOwn() {
 		select {
 		case <-ctx.Done():
 			return false
@@ -90,5 +90,5 @@ func (r *Replica) Ready() bool {
 	default:
 		return false
 	}
-	return r.store.heads.get(r.cluster) != nil
+	return r.holdsOwn()
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
 )
@@ -66,10 +67,16 @@ func (s *Subscriber) Restore() error {
 	if err != nil {
 		return fmt.Errorf("snapshot %s: %w", path, err)
 	}
+	if err := s.setRules(header.Viewer); err != nil {
+		return fmt.Errorf("snapshot %s: %w", path, err)
+	}
 	if err := s.restoreParts(parts); err != nil {
 		return fmt.Errorf("snapshot %s: %w; a watcher is to bring what is missing", path, err)
 	}
 	s.view.Store(v)
+	if info, err := f.Stat(); err == nil {
+		s.tally.hear(info.ModTime())
+	}
 	s.config.Table.SetLoaded()
 	s.log.Info("table restored from disk", "file", path, "clusters", len(s.config.Table.Clusters()))
 	return nil
@@ -192,7 +199,7 @@ func (s *Subscriber) saveIfDirty() {
 		return
 	}
 	if err := s.save(view); err != nil {
-		s.dirty.Store(true)
+		s.dirty.Store(!errors.Is(err, errNoRoom)) // which the same table has again
 		s.log.Error("snapshot not written", "error", err)
 	}
 }
@@ -206,6 +213,9 @@ var saving sync.Mutex
 func (s *Subscriber) save(view *View) (err error) {
 	saving.Lock()
 	defer saving.Unlock()
+	if size := s.snapshotSize(); size > s.room {
+		return fmt.Errorf("%d octets, at most %d are allowed: %w", size, s.room, errNoRoom)
+	}
 	if err := os.MkdirAll(s.config.SnapshotDir, 0o755); err != nil {
 		return err
 	}
@@ -238,13 +248,29 @@ func (s *Subscriber) save(view *View) (err error) {
 	return dir.Sync()
 }
 
+// errNoRoom means that a copy would be larger than what Restore reads. What was
+// written last stays.
+var errNoRoom = errors.New("table is too large for a copy on disk")
+
+// snapshotSize is what a copy takes at most.
+func (s *Subscriber) snapshotSize() int64 {
+	const header, perItem, perChunk = 64 << 10, 16, 16 // with lengths and tags
+	size := int64(header)
+	for _, h := range s.store.heads.all() {
+		if _, part := s.store.get(h.Cluster); part != nil {
+			size += int64(proto.Size(h.signed) + part.bytes + perItem*part.items + perChunk*(1+part.bytes/pullChunk))
+		}
+	}
+	return size
+}
+
 func (s *Subscriber) writeSnapshot(f io.Writer, view *View) error {
 	sum := sha256.New()
 	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 64<<10)
 	if _, err := w.WriteString(snapshotMagic); err != nil {
 		return err
 	}
-	if _, err := protodelim.MarshalTo(w, &wire.SnapshotHeader{Clusterset: s.store.clusterset, Viewer: view.encode()}); err != nil {
+	if _, err := protodelim.MarshalTo(w, &wire.SnapshotHeader{Clusterset: s.store.clusterset, Viewer: withRules(view, s.store, time.Duration(s.forget.Load()))}); err != nil {
 		return err
 	}
 	for _, h := range s.store.heads.all() {

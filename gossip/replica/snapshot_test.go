@@ -91,3 +91,54 @@ func (o *owner) identity(t testing.TB) *trust.Identity {
 	require.NoError(t, err)
 	return identity
 }
+
+// TestCopyIsBounded: what would be too large to be read again is not written,
+// and what was there stays.
+func TestCopyIsBounded(t *testing.T) {
+	p, dir := newPKI(t), t.TempDir()
+	identity := p.identity("west", trust.Agent)
+	content := records(t, service("user", 1))
+	h, _ := from(t, p.identity("east", trust.Watcher), &wire.Head{Epoch: 1, Seq: 1}, content)
+	s := stored(t, identity, dir, &owner{h, content})
+	path := filepath.Join(dir, snapshotFile)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.LessOrEqual(t, info.Size(), s.snapshotSize())
+
+	var items []item
+	for i := range 1000 {
+		items = append(items, newItem(fmt.Sprint("s/x/", i), make([]byte, i)))
+	}
+	larger := content.with(items, nil)
+	h, _ = from(t, p.identity("east", trust.Watcher), &wire.Head{Epoch: 1, Seq: 2}, larger)
+	_, _, err = s.store.adopt("east", (&owner{h, larger}).answer(), emptyPart)
+	require.NoError(t, err)
+	s.room = 400 << 10
+	require.ErrorIs(t, s.save(s.View()), errNoRoom)
+	s.dirty.Store(true)
+	s.saveIfDirty()
+	require.False(t, s.dirty.Load(), "not tried again before something changes")
+	after, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, info.Size(), after.Size())
+	s.room = maxSnapshot
+	require.NoError(t, s.save(s.View()))
+	after, err = os.Stat(path)
+	require.NoError(t, err)
+	require.LessOrEqual(t, after.Size(), s.snapshotSize())
+}
+
+func TestTally(t *testing.T) {
+	p, dir := newPKI(t), t.TempDir()
+	s := unconnected(t, p.identity("west", trust.Agent), dir)
+	require.Zero(t, s.Tally().Heard)
+	content := records(t, in("a", "one", 1), in("b", "two", 2))
+	content = content.with([]item{newItem("s/b/bad", []byte{0xff})}, nil)
+	s.store.setImport(&Import{Rules: []ImportRule{{Clusters: []string{"*"}, Namespaces: []string{"b"}}}})
+	h, _ := from(t, p.identity("east", trust.Watcher), &wire.Head{Epoch: 1, Seq: 1}, content)
+	_, _, err := s.store.adopt("east", (&owner{h, content}).answer(), emptyPart)
+	require.NoError(t, err)
+	s.handle(streamed(&wire.Announcement{Head: &wire.SignedHead{Head: []byte("x")}}))
+	require.Equal(t, map[string]uint64{"namespace": 1, "record": 1, "malformed": 1}, s.Tally().Refused)
+	require.NotZero(t, s.Tally().Heard)
+}

@@ -1,7 +1,7 @@
 package replica
 
 import (
-	"math/rand/v2"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -89,7 +89,7 @@ func (r *Replica) audience(peers []Peer) []Peer {
 	if len(peers) <= pushAll {
 		return peers
 	}
-	peers = shuffled(peers)
+	peers = r.shuffled(peers)
 	var out []Peer
 	reached := map[string]bool{}
 	for _, peer := range peers {
@@ -119,7 +119,12 @@ func (r *Replica) relay(h *head, sender string, msg []byte) {
 }
 
 // listeners is who hears of a cluster's news from us when a sender brought it.
+// News that no member brought but a command (Announce) has no origin that sends
+// it to all, so we do.
 func (r *Replica) listeners(peers []Peer, origin, sender string) []Peer {
+	if sender == "" {
+		return r.audience(peers)
+	}
 	var out []Peer
 	for _, peer := range peers {
 		if peer.Cluster != r.cluster {
@@ -136,7 +141,7 @@ func (r *Replica) listeners(peers []Peer, origin, sender string) []Peer {
 		n = relaysOfMany
 	}
 	for range n {
-		peer, ok := someone(peers, func(p Peer) bool {
+		peer, ok := r.someone(peers, func(p Peer) bool {
 			return p.Cluster != r.cluster && p.Cluster != origin && p.Name != sender
 		})
 		if ok {
@@ -147,11 +152,11 @@ func (r *Replica) listeners(peers []Peer, origin, sender string) []Peer {
 }
 
 // someone is a peer that will do, the first from a random one on.
-func someone(peers []Peer, will func(Peer) bool) (Peer, bool) {
+func (r *Replica) someone(peers []Peer, will func(Peer) bool) (Peer, bool) {
 	if len(peers) == 0 {
 		return Peer{}, false
 	}
-	begin := rand.IntN(len(peers))
+	begin := r.random(len(peers))
 	for i := range peers {
 		if p := peers[(begin+i)%len(peers)]; will(p) {
 			return p, true
@@ -161,9 +166,12 @@ func someone(peers []Peer, will func(Peer) bool) (Peer, bool) {
 }
 
 // shuffled is a copy: Peers may be shared.
-func shuffled(peers []Peer) []Peer {
-	out := append([]Peer(nil), peers...)
-	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+func (r *Replica) shuffled(peers []Peer) []Peer {
+	out := slices.Clone(peers)
+	for i := len(out) - 1; i > 0; i-- { // Fisher and Yates
+		j := r.random(i + 1)
+		out[i], out[j] = out[j], out[i]
+	}
 	return out
 }
 

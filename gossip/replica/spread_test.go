@@ -37,13 +37,12 @@ func TestAudience(t *testing.T) {
 // TestRelay: who is told of news, by who brought it.
 func TestRelay(t *testing.T) {
 	told := func(r *Replica, n *recorded, sender string, msg []byte) (siblings, others []string) {
-		n.sent = map[string][][]byte{}
 		r.HandleMessage(sender, msg)
-		for member := range n.sent {
-			if strings.HasSuffix(member, ".c000") {
-				siblings = append(siblings, member)
+		for _, s := range n.take() {
+			if strings.HasSuffix(s.to, ".c000") {
+				siblings = append(siblings, s.to)
 			} else {
-				others = append(others, member)
+				others = append(others, s.to)
 			}
 		}
 		return siblings, others
@@ -98,14 +97,13 @@ func TestDigestMessage(t *testing.T) {
 	require.Greater(t, len(mine.Digests), digestWindow)
 	require.Len(t, r.window().Digests, digestWindow)
 
-	digest := func(d ...*wire.Digest) {
+	digest := func(d ...*wire.Digest) []sent {
 		msg, err := proto.Marshal(&wire.Message{Body: &wire.Message_Digests{Digests: &wire.Digests{Digests: d}}})
 		require.NoError(t, err)
-		n.sent = map[string][][]byte{}
 		r.HandleMessage("w0.c001", msg)
+		return n.take()
 	}
-	digest(mine.Digests[:digestWindow]...)
-	require.Empty(t, n.all(), "it knows all that")
+	require.Empty(t, digest(mine.Digests[:digestWindow]...), "it knows all that")
 
 	behind := make([]*wire.Digest, 0, digestWindow)
 	for _, d := range mine.Digests[:digestWindow] {
@@ -113,18 +111,17 @@ func TestDigestMessage(t *testing.T) {
 		d.Seq--
 		behind = append(behind, d)
 	}
-	digest(behind[:3]...)
-	require.Len(t, n.sent["w0.c001"], 3)
+	answers := digest(behind[:3]...)
+	require.Len(t, answers, 3)
+	require.Equal(t, "w0.c001", answers[0].to)
 	w := &wire.Message{}
-	require.NoError(t, proto.Unmarshal(n.sent["w0.c001"][0], w))
+	require.NoError(t, proto.Unmarshal(answers[0].msg, w))
 	require.Equal(t, r.store.heads.get(mine.Digests[0].Cluster).signed.Head, w.GetAnnouncement().Head.Head)
-	digest(behind...)
-	require.Len(t, n.all(), digestAnswers)
+	require.Len(t, digest(behind...), digestAnswers)
 
 	ahead := proto.Clone(mine.Digests[0]).(*wire.Digest)
 	ahead.Seq++
-	digest(ahead, &wire.Digest{Cluster: "new", Epoch: 1, Seq: 1})
-	require.Empty(t, n.all())
+	require.Empty(t, digest(ahead, &wire.Digest{Cluster: "new", Epoch: 1, Seq: 1}))
 	require.Len(t, r.puller.wants, 2)
 	require.Equal(t, "w0.c001", r.puller.wants["new"].hint)
 

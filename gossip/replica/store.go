@@ -1,7 +1,10 @@
 package replica
 
 import (
+	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/trust"
@@ -16,12 +19,16 @@ type store struct {
 	limits     Limits
 	table      *discovery.Table
 	refuse     func(cluster string, err error) // records that a cluster will miss; counts and logs
+	omit       func(err error)                 // what import rules leave out; counts
+	log        *slog.Logger
 	// follows is set for agents: which of two clusters has a name is for their
 	// watcher to say, and who missed the change must not stay with the first.
 	follows bool
 	shared  *Shared // nil: nothing is shared
 
-	heads heads // of clusters; changed under mu
+	heads   heads                  // of clusters; changed under mu
+	imports atomic.Pointer[Import] // never nil; changed under mu
+	noted   notes                  // what the log has of what imports leaves out
 
 	mu       sync.Mutex
 	clusters map[string]*replicaPart // guarded by mu
@@ -30,37 +37,52 @@ type store struct {
 
 // replicaPart is one cluster's part as this process has it.
 type replicaPart struct {
-	part *part
-	head *head
+	part  *part // as the owner made it, whatever of it is accepted
+	head  *head
+	fresh time.Time // when the head came, by our monotonic clock
+	// unvouched is since when no root vouches for the head any more; zero if
+	// one does.
+	unvouched time.Time
 }
 
 func newStore(identity *trust.Identity, clusterset string, limits Limits, table *discovery.Table, refuse func(string, error)) *store {
-	return &store{
+	s := &store{
 		identity: identity, clusterset: clusterset, limits: limits, table: table, refuse: refuse,
-		clusters: map[string]*replicaPart{}, heads: heads{byCluster: map[string]*head{}},
+		omit: func(error) {}, log: slog.New(slog.DiscardHandler),
+		clusters: map[string]*replicaPart{},
+		heads:    heads{byCluster: map[string]*head{}, graves: map[string]*head{}, maxGraves: limits.Clusters},
 	}
+	s.imports.Store(&Import{})
+	table.Prefer(identity.ID().Cluster)
+	return s
 }
 
 // commitLocked makes a part the cluster's current one, here and in the table,
-// where u leads to it.
+// where u leads to it. A retired cluster leaves the table.
 func (s *store) commitLocked(h *head, to *part, u discovery.Update) {
 	have := s.clusters[h.Cluster]
 	if have == nil {
-		have = &replicaPart{}
+		have = &replicaPart{part: emptyPart}
 		s.clusters[h.Cluster] = have
 	}
+	logCommit(s.log, h, have.part, to)
 	s.shared.part(have.part, to)
 	have.part = to
-	s.table.Apply(h.Cluster, u, h.version())
+	if h.Retired {
+		s.table.Drop(h.Cluster)
+	} else {
+		s.table.Apply(h.Cluster, u, h.version())
+	}
 	s.setHeadLocked(have, h)
 }
 
 func (s *store) setHeadLocked(have *replicaPart, h *head) {
-	have.head = h
+	have.head, have.fresh, have.unvouched = h, time.Now(), time.Time{}
 	s.heads.set(h)
 }
 
 func (s *store) dropLocked(cluster string) {
+	s.log.Debug("part dropped", "cluster", cluster)
 	delete(s.clusters, cluster)
 	s.heads.drop(cluster)
 	s.table.Drop(cluster)
@@ -89,6 +111,8 @@ func (s *store) publish(h *head, from, to *part) error {
 		current = have.part
 	}
 	switch {
+	case have != nil && have.head.Retired && have.head.Uid == h.Uid:
+		return errRetired
 	case have != nil && !h.newerThan(have.head):
 		return errDeposed
 	case to == nil && have == nil:

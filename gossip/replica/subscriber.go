@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
@@ -45,6 +46,9 @@ type Subscriber struct {
 	connected atomic.Bool
 	dirty     atomic.Bool // the table differs from the copy on disk
 	patience  time.Duration
+	forget    atomic.Int64 // a time.Duration
+	tally     *tally
+	room      int64 // octets that the copy on disk may take
 }
 
 // NewSubscriber makes a subscriber that does nothing before Run.
@@ -58,13 +62,21 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Subscriber{config: c, log: c.Logger, warner: newWarner(c.Logger), patience: patience}
+	s := &Subscriber{config: c, log: c.Logger, warner: newWarner(c.Logger), patience: patience, tally: newTally(), room: maxSnapshot}
 	s.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, s.refuse)
-	s.store.follows = true
+	s.store.follows, s.store.log, s.store.omit = true, c.Logger, s.tally.refuse
+	s.forget.Store(int64(DefaultForget))
 	s.puller = newPullerFor(s.store)
 	s.puller.fetch, s.puller.giveUp, s.puller.full = s.fetch, hopeless, func() {}
-	s.puller.took = func(*head) { s.dirty.Store(true) }
+	s.puller.took = func(*head) {
+		s.tally.pulled("applied")
+		s.dirty.Store(true)
+	}
 	s.puller.failed = func(cluster string, attempt int, err error) {
+		s.tally.pulled("failed")
+		if isRefusal(err) {
+			s.tally.refuse(err)
+		}
 		s.warner.warn("part not pulled", "cluster", cluster, "attempt", attempt, "error", err)
 	}
 	return s, nil
@@ -86,6 +98,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.puller.run(ctx) })
 	g.Go(func() error { return s.follow(ctx) })
+	g.Go(func() error { return s.keep(ctx) })
 	if s.config.SnapshotDir != "" {
 		g.Go(func() error { return s.keepSnapshot(ctx) })
 	}
@@ -196,6 +209,7 @@ func (s *Subscriber) becomeCurrent(ctx context.Context, addr string) {
 }
 
 func (s *Subscriber) handle(m *wire.StreamMessage) {
+	s.tally.hear(time.Now())
 	switch body := m.Body.(type) {
 	case *wire.StreamMessage_Viewer:
 		s.setView(body.Viewer)
@@ -209,6 +223,9 @@ func (s *Subscriber) handle(m *wire.StreamMessage) {
 
 func (s *Subscriber) setView(w *wire.Viewer) {
 	v, err := decodeView(w)
+	if err == nil {
+		err = s.setRules(w)
+	}
 	if err != nil {
 		s.refuse(w.GetCluster(), err)
 		return
@@ -217,6 +234,37 @@ func (s *Subscriber) setView(w *wire.Viewer) {
 		s.view.Store(v)
 		s.dirty.Store(true)
 	}
+}
+
+// setRules takes over what the watcher accepts, and for how long.
+func (s *Subscriber) setRules(w *wire.Viewer) error {
+	im, err := decodeImport(w.GetImport())
+	if err != nil {
+		return err
+	}
+	forget := time.Duration(min(w.GetForgetSeconds(), maxForgetSeconds)) * time.Second
+	if forget == 0 {
+		forget = DefaultForget
+	}
+	s.forget.Store(int64(max(forget, MinForget)))
+	if !proto.Equal(im.encode(), s.store.imports.Load().encode()) {
+		s.store.setImport(im)
+		s.dirty.Store(true)
+	}
+	return nil
+}
+
+// maxForgetSeconds is a hundred years, which fits a time.Duration.
+const maxForgetSeconds = 100 * 365 * 24 * 3600
+
+// keep forgets as our watcher does: what it forgot while we were not connected
+// it may not know any more.
+func (s *Subscriber) keep(ctx context.Context) error {
+	k := &keeper{
+		store: s.store, log: s.log, forget: func() time.Duration { return time.Duration(s.forget.Load()) },
+		dropped: func(string, string) { s.dirty.Store(true) }, frozen: func(bool) {},
+	}
+	return k.run(ctx)
 }
 
 func (s *Subscriber) take(a *wire.Announcement) {
@@ -255,5 +303,6 @@ func hopeless(_ int, err error) bool {
 }
 
 func (s *Subscriber) refuse(cluster string, err error) {
+	s.tally.refuse(err)
 	s.warner.warn("record refused", "cluster", clip(cluster), "error", err)
 }

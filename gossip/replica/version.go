@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
 )
 
@@ -20,23 +21,97 @@ func (p *Publisher) publishPending(epoch uint64) error {
 	return p.publish(&wire.Head{Epoch: h.Epoch, Seq: h.Seq + 1, Heartbeat: h.Heartbeat}, p.takePending())
 }
 
-// changes compares the named keys with what is published.
+// changes compares the named keys with what is published, and leaves out what
+// is to be held back.
 func (p *Publisher) changes(have *part, keys map[string]bool) (changed []item, removed []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := time.Now()
+	losses := map[string]loss{}
 	for key := range keys {
-		was, published := have.get(key)
-		want, wanted := p.desired[key]
-		switch {
-		case wanted:
-			if it := newItem(key, want.value); !published || it.leaf != was.leaf {
-				changed = append(changed, it)
-			}
-		case published:
-			removed = append(removed, key)
+		if what := p.lossLocked(have, key); what == noLoss {
+			p.guard.backLocked(key)
+		} else if !p.guard.cleared[key] {
+			losses[key] = what
 		}
 	}
+	pass := len(losses) == 0 || p.passLocked(losses, services(have), now)
+	for key := range keys {
+		if _, lost := losses[key]; lost && !pass {
+			delete(p.down, key)
+			continue
+		}
+		delete(p.guard.cleared, key)
+		if it, remove := p.changeLocked(have, key, now); remove {
+			removed = append(removed, key)
+		} else if it != nil {
+			changed = append(changed, *it)
+		}
+	}
+	p.settleLocked()
 	return changed, removed
+}
+
+// changeLocked is what leads to a key's wanted state: an item, or a removal, or
+// neither.
+func (p *Publisher) changeLocked(have *part, key string, now time.Time) (it *item, remove bool) {
+	was, published := have.get(key)
+	want, wanted := p.desired[key]
+	if !wanted {
+		delete(p.down, key)
+		return nil, published
+	}
+	next := newItem(key, want.value)
+	if published && next.leaf == was.leaf {
+		delete(p.down, key)
+		return nil, false
+	}
+	if next = newItem(key, p.heldDownLocked(key, p.published(key), want, now)); published && next.leaf == was.leaf {
+		return nil, false
+	}
+	return &next, false
+}
+
+// lossLocked is what would be lost if a key's wanted state were published.
+func (p *Publisher) lossLocked(have *part, key string) loss {
+	if _, isService := parseServiceKey(key); !isService {
+		return noLoss
+	}
+	want, wanted := p.desired[key]
+	if !wanted {
+		if _, published := have.get(key); published {
+			return gone
+		}
+		return noLoss
+	}
+	if want.bare {
+		if s := p.published(key); s != nil && s.Ready() > 0 {
+			return emptied
+		}
+	}
+	return noLoss
+}
+
+// published is a service of our own as the table has it, nil if it has none.
+func (p *Publisher) published(key string) *discovery.Service {
+	k, isService := parseServiceKey(key)
+	if !isService {
+		return nil
+	}
+	entry := p.replica.config.Table.Lookup(k)
+	if entry == nil {
+		return nil
+	}
+	return entry.Candidate(p.replica.cluster)
+}
+
+// services is how many of a part's items are services: all but the cluster's
+// own record, in what this version publishes.
+func services(p *part) int {
+	if _, ok := p.get(clusterKey); ok {
+		return p.items - 1
+	}
+	return p.items
 }
 
 // publish makes and spreads the next version, if anything did change. A new

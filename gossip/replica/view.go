@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
@@ -19,6 +20,33 @@ func (v View) encode() *wire.Viewer {
 	return &wire.Viewer{Cluster: v.Cluster, Network: v.Network, Locality: encodeLocality(v.Locality)}
 }
 
+// viewer is all that agents are told of the cluster.
+func (r *Replica) viewer() *wire.Viewer {
+	return withRules(r.view.Load(), r.store, r.config.Forget)
+}
+
+// withRules is a view with what the cluster accepts and how long it keeps it.
+func withRules(v *View, s *store, forget time.Duration) *wire.Viewer {
+	w := v.encode()
+	w.Import, w.ForgetSeconds = s.imports.Load().encode(), uint64(forget/time.Second)
+	return w
+}
+
+// SetImport changes what is accepted, here and by our agents. The error is that
+// of Validate.
+func (r *Replica) SetImport(im Import) error {
+	if err := im.Validate(); err != nil {
+		return err
+	}
+	r.store.setImport(&im)
+	r.tellViewer()
+	return nil
+}
+
+func (r *Replica) tellViewer() {
+	r.feed.sendAll(&wire.StreamMessage{Body: &wire.StreamMessage_Viewer{Viewer: r.viewer()}})
+}
+
 func decodeView(w *wire.Viewer) (*View, error) {
 	v := &View{Cluster: w.GetCluster(), Network: w.GetNetwork(), Locality: decodeLocality(w.GetLocality())}
 	record := discovery.Cluster{Name: v.Cluster, Network: v.Network, Locality: v.Locality}
@@ -31,6 +59,6 @@ func decodeView(w *wire.Viewer) (*View, error) {
 // SetView changes what agents are told of the cluster, now and when they come.
 func (r *Replica) SetView(v View) {
 	if old := r.view.Swap(&v); old == nil || *old != v {
-		r.feed.sendAll(&wire.StreamMessage{Body: &wire.StreamMessage_Viewer{Viewer: v.encode()}})
+		r.tellViewer()
 	}
 }

@@ -75,6 +75,9 @@ func (i *Identity) ID() ID { return i.id }
 // Plaintext tells whether connections carry no TLS (insecure: true).
 func (i *Identity) Plaintext() bool { return i.plaintext }
 
+// Roots is a value that is the same, by ==, for as long as the trusted roots are.
+func (i *Identity) Roots() any { return i.current.Load().signers }
+
 // NotAfter is when the current certificate expires.
 func (i *Identity) NotAfter() time.Time {
 	return i.current.Load().svid.Certificates[0].NotAfter

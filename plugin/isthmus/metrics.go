@@ -2,10 +2,12 @@ package isthmus
 
 import (
 	"sync"
+	"time"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
 
@@ -70,12 +72,24 @@ var (
 		"Clusters in the table.", nil, nil)
 	servicesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "table_services"),
 		"Service records in the table, summed over clusters.", nil, nil)
+	refusedDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "refused_total"),
+		"Heads, messages and records of the table that were refused, by reason.", []string{"reason"}, nil)
+	pullsDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "pulls_total"),
+		"Pulls of a cluster's part from a watcher, by result.", []string{"result"}, nil)
+	ageDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "table_age_seconds"),
+		"Time since a watcher was last heard of, or since the copy on disk was written; the greatest of all tables.", nil, nil)
 	staleDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "stale"),
 		"1 while no watcher is connected and answers come from what was last known.", nil, nil)
 )
 
+// tallied is a link that counts what it refuses and pulls.
+type tallied interface{ Tally() replica.Tally }
+
 // Describe implements prometheus.Collector.
 func (*tableCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- refusedDesc
+	ch <- pullsDesc
+	ch <- ageDesc
 	ch <- clustersDesc
 	ch <- servicesDesc
 	ch <- staleDesc
@@ -83,6 +97,7 @@ func (*tableCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *tableCollector) Collect(ch chan<- prometheus.Metric) {
+	c.collectTallies(ch)
 	var clusters, services, stale float64
 	for _, l := range c.registry.held() {
 		for _, state := range l.Table().Clusters() {
@@ -96,6 +111,38 @@ func (c *tableCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(clustersDesc, prometheus.GaugeValue, clusters)
 	ch <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, services)
 	ch <- prometheus.MustNewConstMetric(staleDesc, prometheus.GaugeValue, stale)
+}
+
+// collectTallies sends what the links have counted. A sum goes back when a link
+// ends, as a counter does when its process restarts.
+func (c *tableCollector) collectTallies(ch chan<- prometheus.Metric) {
+	refused, pulls := map[string]uint64{}, map[string]uint64{}
+	age, heard := time.Duration(0), false
+	for _, l := range c.registry.held() {
+		counts, ok := l.(tallied)
+		if !ok {
+			continue
+		}
+		t := counts.Tally()
+		for reason, n := range t.Refused {
+			refused[reason] += n
+		}
+		for result, n := range t.Pulls {
+			pulls[result] += n
+		}
+		if !t.Heard.IsZero() {
+			age, heard = max(age, time.Since(t.Heard)), true
+		}
+	}
+	for reason, n := range refused {
+		ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(n), reason)
+	}
+	for result, n := range pulls {
+		ch <- prometheus.MustNewConstMetric(pullsDesc, prometheus.CounterValue, float64(n), result)
+	}
+	if heard {
+		ch <- prometheus.MustNewConstMetric(ageDesc, prometheus.GaugeValue, age.Seconds())
+	}
 }
 
 // held lists the links that a stanza uses.

@@ -1,13 +1,18 @@
 package isthmus
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 )
 
 func TestMetrics(t *testing.T) {
@@ -80,4 +85,34 @@ func exposition(t *testing.T, reg prometheus.Gatherer) string {
 		require.NoError(t, err)
 	}
 	return b.String()
+}
+
+// counting is a link with a tally.
+type counting struct {
+	*fakeLink
+	tally replica.Tally
+}
+
+func (c counting) Tally() replica.Tally { return c.tally }
+
+func TestTalliesAreAddedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewPedanticRegistry()
+		r := newRegistry(linger)
+		newMetrics(reg, r)
+		for i, refused := range []uint64{2, 3} {
+			l := counting{newLink(demoTable(t)), replica.Tally{
+				Refused: map[string]uint64{"quota": refused}, Pulls: map[string]uint64{"applied": 1},
+				Heard: time.Now().Add(-time.Duration(i) * time.Minute),
+			}}
+			s := &sharedLink{link: l, holders: map[*holder]struct{}{{}: {}}}
+			r.links[linkConfig{node: fmt.Sprint(i)}] = s
+		}
+		got := exposition(t, reg)
+		for _, line := range []string{
+			`coredns_isthmus_refused_total{reason="quota"} 5`, `coredns_isthmus_pulls_total{result="applied"} 2`, `coredns_isthmus_table_age_seconds 60`,
+		} {
+			require.Contains(t, got, line+"\n")
+		}
+	})
 }

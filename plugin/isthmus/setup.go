@@ -8,6 +8,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
+	clog "github.com/coredns/coredns/plugin/pkg/log"
 )
 
 // stopTimeout is how long the end of the process waits for the links: the
@@ -18,6 +19,9 @@ const stopTimeout = 10 * time.Second
 func init() { plugin.Register(pluginName, setup) }
 
 func setup(c *caddy.Controller) error {
+	if dnsserver.GetConfig(c).Debug {
+		clog.D.Set() // CoreDNS does so only when the copy on disk has been read
+	}
 	s, err := parse(c)
 	if err != nil {
 		return plugin.Error(pluginName, err)

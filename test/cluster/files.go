@@ -17,19 +17,19 @@ const watcherYAML = `clusterset: %[1]s
 cluster: %[2]s
 locality: region-%[2]s/zone-a
 source:
-  manifests: {dir: manifests}
+  %[7]s
 gateways:
   - name: default
     addresses: [%[3]s]
     port: 8080
 gossip: {listen: "%[4]s", advertise: "%[4]s", join: [%[5]s]}
 tls: {cert: watcher.crt, key: watcher.key, ca: ca.crt}
-state: state
+state: %[8]s
 http: %[6]s
 `
 
 // corefile: names of files are relative to the root plugin's folder.
-const corefile = `global:%[1]s {
+const corefile = `global:%[1]s {%[6]s
     root %[2]s
     bind 127.0.0.1
     bufsize 1232
@@ -54,12 +54,36 @@ func (c *Cluster) writeFiles(join []string) {
 		roots = append(roots, a.CertPEM()...)
 	}
 	require.NoError(c.t, os.WriteFile(filepath.Join(c.Dir, "ca.crt"), roots, 0o600))
-	for i, seed := range join {
-		join[i] = `"` + seed + `"`
-	}
-	yaml := fmt.Sprintf(watcherYAML, Name, c.Name, c.Gateway, c.Gossip, strings.Join(join, ", "), c.HTTP)
-	require.NoError(c.t, os.WriteFile(c.ConfigFile(), []byte(yaml), 0o600))
 	port := c.DNS[strings.LastIndexByte(c.DNS, ':')+1:]
-	text := fmt.Sprintf(corefile, port, c.Dir, c.Ready, c.Gossip, c.Label)
+	debug := ""
+	if c.Debug {
+		debug = "\n    debug"
+	}
+	var watchers []string
+	for _, w := range c.Watchers {
+		watchers = append(watchers, w.Gossip)
+		c.writeWatcher(w, join)
+	}
+	text := fmt.Sprintf(corefile, port, c.Dir, c.Ready, strings.Join(watchers, " "), c.Label, debug)
 	require.NoError(c.t, os.WriteFile(c.Corefile(), []byte(text), 0o600))
+}
+
+// writeWatcher writes the configuration of one watcher, which joins the given
+// ones and its cluster's others.
+func (c *Cluster) writeWatcher(w *Watcher, join []string) {
+	var seeds []string
+	for _, seed := range join {
+		seeds = append(seeds, `"`+seed+`"`)
+	}
+	for _, other := range c.Watchers {
+		if other != w {
+			seeds = append(seeds, `"`+other.Gossip+`"`)
+		}
+	}
+	source := c.Source
+	if source == "" {
+		source = "manifests: {dir: manifests}"
+	}
+	yaml := fmt.Sprintf(watcherYAML, Name, c.Name, c.Gateway, w.Gossip, strings.Join(seeds, ", "), w.HTTP, source, w.state)
+	require.NoError(c.t, os.WriteFile(w.config, []byte(yaml), 0o600))
 }

@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/test/history"
 )
 
 // patience bounds waits for processes and sockets. It is long because test
@@ -28,6 +32,7 @@ type Process struct {
 	log  string // file
 
 	t       *scope
+	lives   atomic.Int64
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when cmd has ended and is reaped
 	failure error         // of Wait; valid once exited is closed
@@ -40,6 +45,9 @@ func (p *Process) Start() {
 	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(p.t, err)
 	defer out.Close()
+	// The line's end first: a program that was killed may have left half a line.
+	_, err = fmt.Fprintf(out, "\n%s%d of %s, %s\n", history.LifeMark, p.lives.Add(1), p.Name, time.Now().UTC().Format(time.RFC3339Nano))
+	require.NoError(p.t, err)
 	cmd := exec.Command(Binary(p.t), p.args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = p.env
@@ -52,6 +60,12 @@ func (p *Process) Start() {
 		close(exited)
 	}()
 }
+
+// Lives is how often the program was started.
+func (p *Process) Lives() int { return int(p.lives.Load()) }
+
+// LogFile is where the program writes to.
+func (p *Process) LogFile() string { return p.log }
 
 // Running tells whether the program has been started and has not ended.
 func (p *Process) Running() bool {
@@ -80,6 +94,19 @@ func (p *Process) Kill() {
 	require.True(p.t, p.Running(), "%s does not run", p.Name)
 	require.NoError(p.t, p.cmd.Process.Kill(), p.Name)
 	<-p.exited
+}
+
+// Freeze takes all time from the program (SIGSTOP): its connections stay open,
+// its clocks go on.
+func (p *Process) Freeze() {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGSTOP), p.Name)
+}
+
+// Thaw lets a frozen program go on.
+func (p *Process) Thaw() {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGCONT), p.Name)
 }
 
 // Wait waits until the program ends by itself and returns its exit code, -1

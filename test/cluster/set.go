@@ -39,9 +39,19 @@ type Cluster struct {
 	// Addresses on loopback, host:port.
 	DNS, Ready, Gossip, HTTP string
 	Watcher, Agent           *Process
+	// Watchers are all watchers of the cluster; the first is Watcher.
+	Watchers []*Watcher
 
 	t     *scope
 	index int
+}
+
+// Watcher is one of a cluster's watchers, with its addresses.
+type Watcher struct {
+	*Process
+	Gossip, HTTP string
+
+	config, state string // a file, and a folder beside it
 }
 
 // Spec is what a cluster that is not like the others differs in.
@@ -53,6 +63,14 @@ type Spec struct {
 	Authority *trust.Authority
 	// Trusts are the roots that it accepts; the set's if empty.
 	Trusts []*trust.Authority
+	// Source is what its watchers read, as in watcher.yaml; a folder of
+	// manifests if empty.
+	Source string
+	// Watchers is how many it has; 0 means 1.
+	Watchers int
+	// Debug makes its processes log all that they can, the versions that they
+	// show among it.
+	Debug bool
 }
 
 // marker is the service that each cluster exports, to be seen by the others.
@@ -61,11 +79,21 @@ const markerName = "marker.cluster-test.global."
 // New writes the files of clusters that join one another, and starts nothing.
 func New(t testing.TB, names ...string) *Set {
 	t.Helper()
+	specs := make([]Spec, len(names))
+	for i, name := range names {
+		specs[i].Name = name
+	}
+	return Make(t, specs...)
+}
+
+// Make is New for clusters that are not like the others.
+func Make(t testing.TB, specs ...Spec) *Set {
+	t.Helper()
 	authority, err := trust.NewAuthority(Name)
 	require.NoError(t, err)
 	s := &Set{Authority: authority, t: &scope{t}, dir: t.TempDir()}
-	for _, name := range names {
-		s.place(Spec{Name: name})
+	for _, spec := range specs {
+		s.place(spec)
 	}
 	for _, c := range s.Clusters {
 		s.write(c)
@@ -96,11 +124,14 @@ func (s *Set) place(spec Spec) *Cluster {
 	index := len(s.Clusters) + 1
 	c := &Cluster{
 		Spec: spec, Dir: filepath.Join(s.dir, spec.Label), Gateway: fmt.Sprintf("192.0.2.%d", index),
-		DNS: freeport.Addr(s.t), Ready: freeport.Addr(s.t), Gossip: freeport.Addr(s.t), HTTP: freeport.Addr(s.t),
+		DNS: freeport.Addr(s.t), Ready: freeport.Addr(s.t),
 		t: s.t, index: index,
 	}
-	c.Watcher = c.process("watcher", "watch", "-c", c.ConfigFile())
-	c.Agent = c.process("agent", "dns", "-conf", c.Corefile())
+	for n := range max(spec.Watchers, 1) {
+		c.Watchers = append(c.Watchers, c.watcher(n))
+	}
+	c.Watcher, c.Gossip, c.HTTP = c.Watchers[0].Process, c.Watchers[0].Gossip, c.Watchers[0].HTTP
+	c.Agent = c.process("agent", 0, "dns", "-conf", c.Corefile())
 	s.Clusters = append(s.Clusters, c)
 	return c
 }
@@ -117,9 +148,25 @@ func (s *Set) write(c *Cluster) {
 	c.Export(Service{Namespace: "cluster-test", Name: "marker", Ready: 1})
 }
 
-func (c *Cluster) process(role string, args ...string) *Process {
+// watcher finds the place of the watcher with a number from 0.
+func (c *Cluster) watcher(n int) *Watcher {
+	w := &Watcher{Gossip: freeport.Addr(c.t), HTTP: freeport.Addr(c.t), config: c.ConfigFile(), state: "state"}
+	role := "watcher"
+	if n > 0 {
+		role = fmt.Sprintf("watcher-%d", n)
+		w.config, w.state = filepath.Join(c.Dir, role+".yaml"), fmt.Sprintf("state-%d", n)
+	}
+	args := []string{"watch", "-c", w.config}
+	if c.Debug {
+		args = append(args, "--log-level", "debug")
+	}
+	w.Process = c.process(role, n, args...)
+	return w
+}
+
+func (c *Cluster) process(role string, pod int, args ...string) *Process {
 	p := &Process{
-		Name: role + " of " + c.Label, args: args, env: environment(c.Label + "-0"),
+		Name: role + " of " + c.Label, args: args, env: environment(fmt.Sprintf("%s-%d", c.Label, pod)),
 		log: filepath.Join(c.Dir, role+".log"), t: c.t,
 	}
 	c.t.Cleanup(p.end)
@@ -130,7 +177,9 @@ func (c *Cluster) process(role string, args ...string) *Process {
 func (s *Set) Start() {
 	s.t.Helper()
 	for _, c := range s.Clusters {
-		c.Watcher.Start()
+		for _, w := range c.Watchers {
+			w.Start()
+		}
 		c.Agent.Start()
 	}
 	for _, c := range s.Clusters {
@@ -195,7 +244,13 @@ func Issue(t testing.TB, a *trust.Authority, id trust.ID, base string) {
 // for a test that speaks the protocols by hand.
 func (c *Cluster) Identity() *trust.Identity {
 	c.t.Helper()
-	base := filepath.Join(c.Dir, string(trust.Watcher))
+	return c.IdentityOf(trust.Watcher)
+}
+
+// IdentityOf is that of the cluster's watcher or agent.
+func (c *Cluster) IdentityOf(role trust.Role) *trust.Identity {
+	c.t.Helper()
+	base := filepath.Join(c.Dir, string(role))
 	id, err := trust.Load(trust.Files{Cert: base + ".crt", Key: base + ".key", CA: filepath.Join(c.Dir, "ca.crt")}, Name)
 	require.NoError(c.t, err)
 	return id

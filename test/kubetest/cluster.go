@@ -35,6 +35,8 @@ type Cluster struct {
 	ca     *authority
 	port   string // of the API server, the same after StopAPI and StartAPI
 	etcd   string // client URL
+	peer   string // etcd's other URL
+	store  *process
 	api    *process
 	admin  *rest.Config
 	client kubernetes.Interface
@@ -74,6 +76,10 @@ func (c *Cluster) start() error {
 	if err := c.credentials(); err != nil {
 		return err
 	}
+	if err := c.etcdURLs(); err != nil {
+		return err
+	}
+	c.t.Cleanup(func() { c.store.kill() })
 	if err := c.startEtcd(); err != nil {
 		return err
 	}
@@ -117,28 +123,30 @@ func (c *Cluster) credentials() error {
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.dir, name) }
 
+// etcdURLs finds etcd's addresses, which stay when it is started again.
+func (c *Cluster) etcdURLs() error {
+	for _, url := range []*string{&c.etcd, &c.peer} {
+		port, err := freeport.Take()
+		if err != nil {
+			return err
+		}
+		*url = "http://127.0.0.1:" + port
+	}
+	return nil
+}
+
 func (c *Cluster) startEtcd() error {
-	client, err := freeport.Take()
-	if err != nil {
-		return err
-	}
-	peer, err := freeport.Take()
-	if err != nil {
-		return err
-	}
-	c.etcd = "http://127.0.0.1:" + client
-	peerURL := "http://127.0.0.1:" + peer
-	etcd, err := start(c.binary, c.path("etcd.log"), "etcd",
+	var err error
+	c.store, err = start(c.binary, c.path("etcd.log"), "etcd",
 		"--data-dir="+c.path("etcd"),
 		"--listen-client-urls="+c.etcd, "--advertise-client-urls="+c.etcd,
-		"--listen-peer-urls="+peerURL, "--initial-advertise-peer-urls="+peerURL,
-		"--initial-cluster=default="+peerURL,
+		"--listen-peer-urls="+c.peer, "--initial-advertise-peer-urls="+c.peer,
+		"--initial-cluster=default="+c.peer,
 		"--unsafe-no-fsync", "--log-level=warn")
 	if err != nil {
 		return err
 	}
-	c.t.Cleanup(etcd.kill)
-	return wait(etcd, http.DefaultClient, c.etcd+"/health")
+	return wait(c.store, http.DefaultClient, c.etcd+"/health")
 }
 
 func (c *Cluster) startAPI() error {

@@ -2,6 +2,7 @@ package kubetest_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,6 +56,24 @@ func TestClusterKeepsDataOverAPIRestart(t *testing.T) {
 	c.StartAPI()
 	_, err = c.Client().CoreV1().Namespaces().Get(t.Context(), "shop", metav1.GetOptions{})
 	require.NoError(t, err)
+}
+
+// TestClusterGoesBackToABackup: what was there at the backup is there, and
+// nothing else; the API server's address and credentials stay.
+func TestClusterGoesBackToABackup(t *testing.T) {
+	c := kubetest.Start(t)
+	namespaces := c.Client().CoreV1().Namespaces()
+	c.ApplyYAML(account)
+	old, err := namespaces.Get(t.Context(), "shop", metav1.GetOptions{})
+	require.NoError(t, err)
+	b := c.Backup()
+	c.ApplyYAML(strings.ReplaceAll(account, "shop", "later"))
+	c.Restore(b)
+	got, err := namespaces.Get(t.Context(), "shop", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, old.UID, got.UID)
+	_, err = namespaces.Get(t.Context(), "later", metav1.GetOptions{})
+	require.True(t, apierrors.IsNotFound(err), "%v", err)
 }
 
 func TestClustersAreApart(t *testing.T) {

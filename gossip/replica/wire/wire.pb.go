@@ -731,7 +731,8 @@ type Head struct {
 	Heartbeat  uint64                 `protobuf:"varint,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"` // grows every 10 s without a change
 	Root       []byte                 `protobuf:"bytes,7,opt,name=root,proto3" json:"root,omitempty"`            // 32 octets over all items, see package replica
 	Items      uint32                 `protobuf:"varint,8,opt,name=items,proto3" json:"items,omitempty"`         // number of items in the part
-	// A retired cluster is gone for good until an epoch above this one.
+	// A retired cluster is gone for good until an epoch above this one. The
+	// head has no items then.
 	Retired       bool `protobuf:"varint,9,opt,name=retired,proto3" json:"retired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1225,6 +1226,86 @@ func (x *Digest) GetRootPrefix() []byte {
 	return nil
 }
 
+type AnnounceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Announcement  *Announcement          `protobuf:"bytes,1,opt,name=announcement,proto3" json:"announcement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnounceRequest) Reset() {
+	*x = AnnounceRequest{}
+	mi := &file_wire_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnounceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnounceRequest) ProtoMessage() {}
+
+func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnounceRequest.ProtoReflect.Descriptor instead.
+func (*AnnounceRequest) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AnnounceRequest) GetAnnouncement() *Announcement {
+	if x != nil {
+		return x.Announcement
+	}
+	return nil
+}
+
+type AnnounceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnounceResponse) Reset() {
+	*x = AnnounceResponse{}
+	mi := &file_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnounceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnounceResponse) ProtoMessage() {}
+
+func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnounceResponse.ProtoReflect.Descriptor instead.
+func (*AnnounceResponse) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{17}
+}
+
 type PullRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Cluster string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
@@ -1237,7 +1318,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1330,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1343,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PullRequest) GetCluster() string {
@@ -1293,7 +1374,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1386,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1399,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PullResponse) GetHead() *SignedHead {
@@ -1351,7 +1432,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1444,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1457,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SubscribeRequest) GetNode() string {
@@ -1401,7 +1482,7 @@ type StreamMessage struct {
 
 func (x *StreamMessage) Reset() {
 	*x = StreamMessage{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1494,7 @@ func (x *StreamMessage) String() string {
 func (*StreamMessage) ProtoMessage() {}
 
 func (x *StreamMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1507,7 @@ func (x *StreamMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamMessage.ProtoReflect.Descriptor instead.
 func (*StreamMessage) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StreamMessage) GetBody() isStreamMessage_Body {
@@ -1507,13 +1588,15 @@ type Viewer struct {
 	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Network       string                 `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
 	Locality      *Locality              `protobuf:"bytes,3,opt,name=locality,proto3" json:"locality,omitempty"`
+	Import        *Import                `protobuf:"bytes,4,opt,name=import,proto3" json:"import,omitempty"`                                     // absent: everything is accepted
+	ForgetSeconds uint64                 `protobuf:"varint,5,opt,name=forget_seconds,json=forgetSeconds,proto3" json:"forget_seconds,omitempty"` // 0: the default
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Viewer) Reset() {
 	*x = Viewer{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1608,7 @@ func (x *Viewer) String() string {
 func (*Viewer) ProtoMessage() {}
 
 func (x *Viewer) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1621,7 @@ func (x *Viewer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Viewer.ProtoReflect.Descriptor instead.
 func (*Viewer) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Viewer) GetCluster() string {
@@ -1562,6 +1645,158 @@ func (x *Viewer) GetLocality() *Locality {
 	return nil
 }
 
+func (x *Viewer) GetImport() *Import {
+	if x != nil {
+		return x.Import
+	}
+	return nil
+}
+
+func (x *Viewer) GetForgetSeconds() uint64 {
+	if x != nil {
+		return x.ForgetSeconds
+	}
+	return 0
+}
+
+// Import is what the cluster accepts from others. Its watchers and agents apply
+// the same rules to the same parts.
+type Import struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Allow         []string               `protobuf:"bytes,1,rep,name=allow,proto3" json:"allow,omitempty"` // patterns of cluster names; empty: all
+	Deny          []string               `protobuf:"bytes,2,rep,name=deny,proto3" json:"deny,omitempty"`
+	Rules         []*ImportRule          `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"` // the first that matches a cluster is its rule
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Import) Reset() {
+	*x = Import{}
+	mi := &file_wire_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Import) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Import) ProtoMessage() {}
+
+func (x *Import) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Import.ProtoReflect.Descriptor instead.
+func (*Import) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Import) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *Import) GetDeny() []string {
+	if x != nil {
+		return x.Deny
+	}
+	return nil
+}
+
+func (x *Import) GetRules() []*ImportRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+type ImportRule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Clusters      []string               `protobuf:"bytes,1,rep,name=clusters,proto3" json:"clusters,omitempty"`     // patterns
+	Namespaces    []string               `protobuf:"bytes,2,rep,name=namespaces,proto3" json:"namespaces,omitempty"` // patterns; empty: all
+	Services      uint64                 `protobuf:"varint,3,opt,name=services,proto3" json:"services,omitempty"`    // at most so many; 0: no quota
+	Octets        uint64                 `protobuf:"varint,4,opt,name=octets,proto3" json:"octets,omitempty"`        // of their keys and records; 0: no quota
+	NoAliases     bool                   `protobuf:"varint,5,opt,name=no_aliases,json=noAliases,proto3" json:"no_aliases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportRule) Reset() {
+	*x = ImportRule{}
+	mi := &file_wire_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRule) ProtoMessage() {}
+
+func (x *ImportRule) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRule.ProtoReflect.Descriptor instead.
+func (*ImportRule) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ImportRule) GetClusters() []string {
+	if x != nil {
+		return x.Clusters
+	}
+	return nil
+}
+
+func (x *ImportRule) GetNamespaces() []string {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+func (x *ImportRule) GetServices() uint64 {
+	if x != nil {
+		return x.Services
+	}
+	return 0
+}
+
+func (x *ImportRule) GetOctets() uint64 {
+	if x != nil {
+		return x.Octets
+	}
+	return 0
+}
+
+func (x *ImportRule) GetNoAliases() bool {
+	if x != nil {
+		return x.NoAliases
+	}
+	return false
+}
+
 type Synced struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1570,7 +1805,7 @@ type Synced struct {
 
 func (x *Synced) Reset() {
 	*x = Synced{}
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1817,7 @@ func (x *Synced) String() string {
 func (*Synced) ProtoMessage() {}
 
 func (x *Synced) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1830,7 @@ func (x *Synced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Synced.ProtoReflect.Descriptor instead.
 func (*Synced) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{21}
+	return file_wire_proto_rawDescGZIP(), []int{25}
 }
 
 // Forget withdraws a cluster that the watcher has dropped.
@@ -1608,7 +1843,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1855,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1868,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{22}
+	return file_wire_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Forget) GetCluster() string {
@@ -1654,7 +1889,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1901,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1914,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{23}
+	return file_wire_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SnapshotHeader) GetClusterset() string {
@@ -1708,7 +1943,7 @@ type SnapshotPart struct {
 
 func (x *SnapshotPart) Reset() {
 	*x = SnapshotPart{}
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1955,7 @@ func (x *SnapshotPart) String() string {
 func (*SnapshotPart) ProtoMessage() {}
 
 func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1968,7 @@ func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
 func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{24}
+	return file_wire_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SnapshotPart) GetHead() *SignedHead {
@@ -1853,7 +2088,10 @@ const file_wire_proto_rawDesc = "" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\theartbeat\x18\x04 \x01(\x04R\theartbeat\x12\x1f\n" +
 	"\vroot_prefix\x18\x05 \x01(\fR\n" +
-	"rootPrefix\"P\n" +
+	"rootPrefix\"T\n" +
+	"\x0fAnnounceRequest\x12A\n" +
+	"\fannouncement\x18\x01 \x01(\v2\x1d.isthmus.wire.v1.AnnouncementR\fannouncement\"\x12\n" +
+	"\x10AnnounceResponse\"P\n" +
 	"\vPullRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12'\n" +
 	"\x0fbucket_prefixes\x18\x02 \x01(\fR\x0ebucketPrefixes\"\x86\x01\n" +
@@ -1868,11 +2106,27 @@ const file_wire_proto_rawDesc = "" +
 	"\fannouncement\x18\x02 \x01(\v2\x1d.isthmus.wire.v1.AnnouncementH\x00R\fannouncement\x121\n" +
 	"\x06synced\x18\x03 \x01(\v2\x17.isthmus.wire.v1.SyncedH\x00R\x06synced\x121\n" +
 	"\x06forget\x18\x04 \x01(\v2\x17.isthmus.wire.v1.ForgetH\x00R\x06forgetB\x06\n" +
-	"\x04body\"s\n" +
+	"\x04body\"\xcb\x01\n" +
 	"\x06Viewer\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x125\n" +
-	"\blocality\x18\x03 \x01(\v2\x19.isthmus.wire.v1.LocalityR\blocality\"\b\n" +
+	"\blocality\x18\x03 \x01(\v2\x19.isthmus.wire.v1.LocalityR\blocality\x12/\n" +
+	"\x06import\x18\x04 \x01(\v2\x17.isthmus.wire.v1.ImportR\x06import\x12%\n" +
+	"\x0eforget_seconds\x18\x05 \x01(\x04R\rforgetSeconds\"e\n" +
+	"\x06Import\x12\x14\n" +
+	"\x05allow\x18\x01 \x03(\tR\x05allow\x12\x12\n" +
+	"\x04deny\x18\x02 \x03(\tR\x04deny\x121\n" +
+	"\x05rules\x18\x03 \x03(\v2\x1b.isthmus.wire.v1.ImportRuleR\x05rules\"\x9b\x01\n" +
+	"\n" +
+	"ImportRule\x12\x1a\n" +
+	"\bclusters\x18\x01 \x03(\tR\bclusters\x12\x1e\n" +
+	"\n" +
+	"namespaces\x18\x02 \x03(\tR\n" +
+	"namespaces\x12\x1a\n" +
+	"\bservices\x18\x03 \x01(\x04R\bservices\x12\x16\n" +
+	"\x06octets\x18\x04 \x01(\x04R\x06octets\x12\x1d\n" +
+	"\n" +
+	"no_aliases\x18\x05 \x01(\bR\tnoAliases\"\b\n" +
 	"\x06Synced\"\"\n" +
 	"\x06Forget\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\"a\n" +
@@ -1883,10 +2137,11 @@ const file_wire_proto_rawDesc = "" +
 	"\x06viewer\x18\x02 \x01(\v2\x17.isthmus.wire.v1.ViewerR\x06viewer\"l\n" +
 	"\fSnapshotPart\x12/\n" +
 	"\x04head\x18\x01 \x01(\v2\x1b.isthmus.wire.v1.SignedHeadR\x04head\x12+\n" +
-	"\x05items\x18\x02 \x03(\v2\x15.isthmus.wire.v1.ItemR\x05items2\xa2\x01\n" +
+	"\x05items\x18\x02 \x03(\v2\x15.isthmus.wire.v1.ItemR\x05items2\xf3\x01\n" +
 	"\aReplica\x12E\n" +
 	"\x04Pull\x12\x1c.isthmus.wire.v1.PullRequest\x1a\x1d.isthmus.wire.v1.PullResponse0\x01\x12P\n" +
-	"\tSubscribe\x12!.isthmus.wire.v1.SubscribeRequest\x1a\x1e.isthmus.wire.v1.StreamMessage0\x01B4Z2github.com/isthmus-dns/isthmus/gossip/replica/wireb\x06proto3"
+	"\tSubscribe\x12!.isthmus.wire.v1.SubscribeRequest\x1a\x1e.isthmus.wire.v1.StreamMessage0\x01\x12O\n" +
+	"\bAnnounce\x12 .isthmus.wire.v1.AnnounceRequest\x1a!.isthmus.wire.v1.AnnounceResponseB4Z2github.com/isthmus-dns/isthmus/gossip/replica/wireb\x06proto3"
 
 var (
 	file_wire_proto_rawDescOnce sync.Once
@@ -1900,7 +2155,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_wire_proto_goTypes = []any{
 	(*Item)(nil),             // 0: isthmus.wire.v1.Item
 	(*Cluster)(nil),          // 1: isthmus.wire.v1.Cluster
@@ -1918,15 +2173,19 @@ var file_wire_proto_goTypes = []any{
 	(*Message)(nil),          // 13: isthmus.wire.v1.Message
 	(*Digests)(nil),          // 14: isthmus.wire.v1.Digests
 	(*Digest)(nil),           // 15: isthmus.wire.v1.Digest
-	(*PullRequest)(nil),      // 16: isthmus.wire.v1.PullRequest
-	(*PullResponse)(nil),     // 17: isthmus.wire.v1.PullResponse
-	(*SubscribeRequest)(nil), // 18: isthmus.wire.v1.SubscribeRequest
-	(*StreamMessage)(nil),    // 19: isthmus.wire.v1.StreamMessage
-	(*Viewer)(nil),           // 20: isthmus.wire.v1.Viewer
-	(*Synced)(nil),           // 21: isthmus.wire.v1.Synced
-	(*Forget)(nil),           // 22: isthmus.wire.v1.Forget
-	(*SnapshotHeader)(nil),   // 23: isthmus.wire.v1.SnapshotHeader
-	(*SnapshotPart)(nil),     // 24: isthmus.wire.v1.SnapshotPart
+	(*AnnounceRequest)(nil),  // 16: isthmus.wire.v1.AnnounceRequest
+	(*AnnounceResponse)(nil), // 17: isthmus.wire.v1.AnnounceResponse
+	(*PullRequest)(nil),      // 18: isthmus.wire.v1.PullRequest
+	(*PullResponse)(nil),     // 19: isthmus.wire.v1.PullResponse
+	(*SubscribeRequest)(nil), // 20: isthmus.wire.v1.SubscribeRequest
+	(*StreamMessage)(nil),    // 21: isthmus.wire.v1.StreamMessage
+	(*Viewer)(nil),           // 22: isthmus.wire.v1.Viewer
+	(*Import)(nil),           // 23: isthmus.wire.v1.Import
+	(*ImportRule)(nil),       // 24: isthmus.wire.v1.ImportRule
+	(*Synced)(nil),           // 25: isthmus.wire.v1.Synced
+	(*Forget)(nil),           // 26: isthmus.wire.v1.Forget
+	(*SnapshotHeader)(nil),   // 27: isthmus.wire.v1.SnapshotHeader
+	(*SnapshotPart)(nil),     // 28: isthmus.wire.v1.SnapshotPart
 }
 var file_wire_proto_depIdxs = []int32{
 	2,  // 0: isthmus.wire.v1.Cluster.locality:type_name -> isthmus.wire.v1.Locality
@@ -1942,25 +2201,30 @@ var file_wire_proto_depIdxs = []int32{
 	11, // 10: isthmus.wire.v1.Message.announcement:type_name -> isthmus.wire.v1.Announcement
 	14, // 11: isthmus.wire.v1.Message.digests:type_name -> isthmus.wire.v1.Digests
 	15, // 12: isthmus.wire.v1.Digests.digests:type_name -> isthmus.wire.v1.Digest
-	10, // 13: isthmus.wire.v1.PullResponse.head:type_name -> isthmus.wire.v1.SignedHead
-	0,  // 14: isthmus.wire.v1.PullResponse.items:type_name -> isthmus.wire.v1.Item
-	20, // 15: isthmus.wire.v1.StreamMessage.viewer:type_name -> isthmus.wire.v1.Viewer
-	11, // 16: isthmus.wire.v1.StreamMessage.announcement:type_name -> isthmus.wire.v1.Announcement
-	21, // 17: isthmus.wire.v1.StreamMessage.synced:type_name -> isthmus.wire.v1.Synced
-	22, // 18: isthmus.wire.v1.StreamMessage.forget:type_name -> isthmus.wire.v1.Forget
-	2,  // 19: isthmus.wire.v1.Viewer.locality:type_name -> isthmus.wire.v1.Locality
-	20, // 20: isthmus.wire.v1.SnapshotHeader.viewer:type_name -> isthmus.wire.v1.Viewer
-	10, // 21: isthmus.wire.v1.SnapshotPart.head:type_name -> isthmus.wire.v1.SignedHead
-	0,  // 22: isthmus.wire.v1.SnapshotPart.items:type_name -> isthmus.wire.v1.Item
-	16, // 23: isthmus.wire.v1.Replica.Pull:input_type -> isthmus.wire.v1.PullRequest
-	18, // 24: isthmus.wire.v1.Replica.Subscribe:input_type -> isthmus.wire.v1.SubscribeRequest
-	17, // 25: isthmus.wire.v1.Replica.Pull:output_type -> isthmus.wire.v1.PullResponse
-	19, // 26: isthmus.wire.v1.Replica.Subscribe:output_type -> isthmus.wire.v1.StreamMessage
-	25, // [25:27] is the sub-list for method output_type
-	23, // [23:25] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	11, // 13: isthmus.wire.v1.AnnounceRequest.announcement:type_name -> isthmus.wire.v1.Announcement
+	10, // 14: isthmus.wire.v1.PullResponse.head:type_name -> isthmus.wire.v1.SignedHead
+	0,  // 15: isthmus.wire.v1.PullResponse.items:type_name -> isthmus.wire.v1.Item
+	22, // 16: isthmus.wire.v1.StreamMessage.viewer:type_name -> isthmus.wire.v1.Viewer
+	11, // 17: isthmus.wire.v1.StreamMessage.announcement:type_name -> isthmus.wire.v1.Announcement
+	25, // 18: isthmus.wire.v1.StreamMessage.synced:type_name -> isthmus.wire.v1.Synced
+	26, // 19: isthmus.wire.v1.StreamMessage.forget:type_name -> isthmus.wire.v1.Forget
+	2,  // 20: isthmus.wire.v1.Viewer.locality:type_name -> isthmus.wire.v1.Locality
+	23, // 21: isthmus.wire.v1.Viewer.import:type_name -> isthmus.wire.v1.Import
+	24, // 22: isthmus.wire.v1.Import.rules:type_name -> isthmus.wire.v1.ImportRule
+	22, // 23: isthmus.wire.v1.SnapshotHeader.viewer:type_name -> isthmus.wire.v1.Viewer
+	10, // 24: isthmus.wire.v1.SnapshotPart.head:type_name -> isthmus.wire.v1.SignedHead
+	0,  // 25: isthmus.wire.v1.SnapshotPart.items:type_name -> isthmus.wire.v1.Item
+	18, // 26: isthmus.wire.v1.Replica.Pull:input_type -> isthmus.wire.v1.PullRequest
+	20, // 27: isthmus.wire.v1.Replica.Subscribe:input_type -> isthmus.wire.v1.SubscribeRequest
+	16, // 28: isthmus.wire.v1.Replica.Announce:input_type -> isthmus.wire.v1.AnnounceRequest
+	19, // 29: isthmus.wire.v1.Replica.Pull:output_type -> isthmus.wire.v1.PullResponse
+	21, // 30: isthmus.wire.v1.Replica.Subscribe:output_type -> isthmus.wire.v1.StreamMessage
+	17, // 31: isthmus.wire.v1.Replica.Announce:output_type -> isthmus.wire.v1.AnnounceResponse
+	29, // [29:32] is the sub-list for method output_type
+	26, // [26:29] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -1972,7 +2236,7 @@ func file_wire_proto_init() {
 		(*Message_Announcement)(nil),
 		(*Message_Digests)(nil),
 	}
-	file_wire_proto_msgTypes[19].OneofWrappers = []any{
+	file_wire_proto_msgTypes[21].OneofWrappers = []any{
 		(*StreamMessage_Viewer)(nil),
 		(*StreamMessage_Announcement)(nil),
 		(*StreamMessage_Synced)(nil),
@@ -1984,7 +2248,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Replica_Pull_FullMethodName      = "/isthmus.wire.v1.Replica/Pull"
 	Replica_Subscribe_FullMethodName = "/isthmus.wire.v1.Replica/Subscribe"
+	Replica_Announce_FullMethodName  = "/isthmus.wire.v1.Replica/Announce"
 )
 
 // ReplicaClient is the client API for Replica service.
@@ -43,6 +44,10 @@ type ReplicaClient interface {
 	// that comes. For agents of the watcher's own cluster; they pull what a head
 	// is ahead of them.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamMessage], error)
+	// Announce hands over an announcement, as gossip would, for who is no member
+	// of the pool: `isthmus retire`. For watchers' identities. OK means that the
+	// head is current here, or that one above it is.
+	Announce(ctx context.Context, in *AnnounceRequest, opts ...grpc.CallOption) (*AnnounceResponse, error)
 }
 
 type replicaClient struct {
@@ -91,6 +96,16 @@ func (c *replicaClient) Subscribe(ctx context.Context, in *SubscribeRequest, opt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Replica_SubscribeClient = grpc.ServerStreamingClient[StreamMessage]
 
+func (c *replicaClient) Announce(ctx context.Context, in *AnnounceRequest, opts ...grpc.CallOption) (*AnnounceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AnnounceResponse)
+	err := c.cc.Invoke(ctx, Replica_Announce_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ReplicaServer is the server API for Replica service.
 // All implementations must embed UnimplementedReplicaServer
 // for forward compatibility.
@@ -104,6 +119,10 @@ type ReplicaServer interface {
 	// that comes. For agents of the watcher's own cluster; they pull what a head
 	// is ahead of them.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[StreamMessage]) error
+	// Announce hands over an announcement, as gossip would, for who is no member
+	// of the pool: `isthmus retire`. For watchers' identities. OK means that the
+	// head is current here, or that one above it is.
+	Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error)
 	mustEmbedUnimplementedReplicaServer()
 }
 
@@ -119,6 +138,9 @@ func (UnimplementedReplicaServer) Pull(*PullRequest, grpc.ServerStreamingServer[
 }
 func (UnimplementedReplicaServer) Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[StreamMessage]) error {
 	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
+}
+func (UnimplementedReplicaServer) Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Announce not implemented")
 }
 func (UnimplementedReplicaServer) mustEmbedUnimplementedReplicaServer() {}
 func (UnimplementedReplicaServer) testEmbeddedByValue()                 {}
@@ -163,13 +185,36 @@ func _Replica_Subscribe_Handler(srv interface{}, stream grpc.ServerStream) error
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Replica_SubscribeServer = grpc.ServerStreamingServer[StreamMessage]
 
+func _Replica_Announce_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnnounceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplicaServer).Announce(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replica_Announce_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplicaServer).Announce(ctx, req.(*AnnounceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Replica_ServiceDesc is the grpc.ServiceDesc for Replica service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var Replica_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "isthmus.wire.v1.Replica",
 	HandlerType: (*ReplicaServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Announce",
+			Handler:    _Replica_Announce_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Pull",

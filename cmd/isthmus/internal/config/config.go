@@ -2,8 +2,10 @@ package config
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 )
 
 // Defaults of fields that may be left out.
@@ -46,6 +48,11 @@ type Config struct {
 	// Insecure runs gossip and the agents' stream in plain text. False by
 	// default.
 	Insecure bool
+	// Import is what is accepted of other clusters: everything by default.
+	Import replica.Import
+	// Forget is how long another cluster may be silent before it is dropped;
+	// replica.DefaultForget if left out.
+	Forget time.Duration
 	// State is a folder for what must outlive the process. DefaultState if
 	// left out.
 	State string

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/stretchr/testify/require"
@@ -60,8 +61,9 @@ func TestWhole(t *testing.T) {
 			Listen: ":7000", Advertise: "203.0.113.7:7946",
 			Join: []string{"east.example.net:7946", "[2001:db8::7]:7947"},
 		},
-		TLS:   TLS{Cert: "conf/west-watcher.crt", Key: "/etc/isthmus/west-watcher.key", CA: "ca.crt"},
-		State: "conf/state", HTTP: "127.0.0.1:8081",
+		TLS:    TLS{Cert: "conf/west-watcher.crt", Key: "/etc/isthmus/west-watcher.key", CA: "ca.crt"},
+		Forget: 24 * time.Hour,
+		State:  "conf/state", HTTP: "127.0.0.1:8081",
 	}, got)
 }
 
@@ -72,7 +74,8 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, &Config{
 		Clusterset: "prod", Cluster: "west", Insecure: true,
 		Source: Source{Manifests: &ManifestSource{Dir: "west"}, Export: ExportDeclared},
-		Gossip: Gossip{Listen: DefaultListen}, State: DefaultState, HTTP: DefaultHTTP,
+		Gossip: Gossip{Listen: DefaultListen}, Forget: 24 * time.Hour,
+		State: DefaultState, HTTP: DefaultHTTP,
 	}, got)
 }
 
@@ -100,10 +103,10 @@ func TestMistakes(t *testing.T) {
 		{"unknown field", "localty: us-west1", `watcher.yaml:5: unknown field "localty": did you mean "locality"?`},
 		{"unknown field by case", "Gateways: []", `watcher.yaml:5: unknown field "Gateways": did you mean "gateways"?`},
 		{"unknown field by its beginning", "gate: []", `watcher.yaml:5: unknown field "gate": did you mean "gateways"?`},
-		{"unknown field, none near", "replicas: 3", `watcher.yaml:5: unknown field "replicas": want one of clusterset, cluster, network, locality, source, gateways, gossip, tls, insecure, import, routing, health, state, http`},
+		{"unknown field, none near", "replicas: 3", `watcher.yaml:5: unknown field "replicas": want one of clusterset, cluster, network, locality, source, gateways, gossip, tls, insecure, import, forget, routing, health, state, http`},
 		{"unknown field deeper", "gossip:\n  listn: 1.2.3.4:1", `watcher.yaml:6: unknown field "listn" in gossip: did you mean "listen"?`},
 		{"unknown field in a list", "gateways:\n- addresses: [192.0.2.1]\n  prot: 80", `watcher.yaml:7: unknown field "prot" in gateways[0]: did you mean "port"?`},
-		{"merge key", "<<: {network: a}", `watcher.yaml:5: unknown field "<<": want one of clusterset, cluster, network, locality, source, gateways, gossip, tls, insecure, import, routing, health, state, http`},
+		{"merge key", "<<: {network: a}", `watcher.yaml:5: unknown field "<<": want one of clusterset, cluster, network, locality, source, gateways, gossip, tls, insecure, import, forget, routing, health, state, http`},
 		{"twice", "network: a\nnetwork: b", `watcher.yaml:6: field "network" is already given in line 5: keep one`},
 		{"a list for a text", "network: [a]", `watcher.yaml:5: network: want a text, got a list`},
 		{"a number for a text", "network: 12", `watcher.yaml:5: network: want a text, got the number 12: write "12" in quotes`},
@@ -145,7 +148,19 @@ func TestMistakes(t *testing.T) {
 		{"later: distribute", "routing:\n  distribute: []", `watcher.yaml:6: routing.distribute is not supported by this version: remove it`},
 		{"later: order by latency", "routing: {order: latency}", `watcher.yaml:5: routing.order: latency is not supported by this version: write locality`},
 		{"later: health", "health: {interval: 5s}", `watcher.yaml:5: health.interval is not supported by this version: remove it`},
-		{"later: import", "import: {clusters: [east]}", `watcher.yaml:5: import.clusters is not supported by this version: remove it`},
+		{"import of a list", "import: {clusters: [east]}", `watcher.yaml:5: import.clusters: want fields, got a list`},
+		{"import, unknown", "import:\n  quotas: 5", `watcher.yaml:6: unknown field "quotas" in import: want one of clusters, rules`},
+		{"import, pattern", "import:\n  clusters:\n    allow: [West, a.b]", `watcher.yaml:7: import.clusters.allow[0]: "West" wants lower-case letters, digits, '-', and '*' for any text
+watcher.yaml:7: import.clusters.allow[1]: "a.b" wants lower-case letters, digits, '-', and '*' for any text`},
+		{"import, star without quotes", "import: {clusters: {deny: [*]}}", "watcher.yaml:5: not YAML: did not find expected alphabetic or numeric character"},
+		{"import rule for nobody", "import:\n  rules:\n  - services: 5", `watcher.yaml:7: import.rules[0].clusters is missing: add clusters: ["*"], or patterns of the clusters that the rule is for`},
+		{"import rule, misspelt", "import:\n  rules:\n  - clusters: [a]\n    service: 5", `watcher.yaml:8: unknown field "service" in import.rules[0]: did you mean "services"?`},
+		{"import rule, none", "import:\n  rules:\n  - {clusters: [a], services: 0}", `watcher.yaml:7: import.rules[0].services: want a number from 1 to 1073741824, got 0`},
+		{"import rule, octets", "import:\n  rules:\n  - {clusters: [a], octets: 4MB}", `watcher.yaml:7: import.rules[0].octets: "4MB" is no size: want a number of octets up to 1073741824, or one of KiB, MiB or GiB as in 4MiB`},
+		{"import rule, octets out of range", "import:\n  rules:\n  - {clusters: [a], octets: 17179869184GiB}", `watcher.yaml:7: import.rules[0].octets: "17179869184GiB" is no size: want a number of octets up to 1073741824, or one of KiB, MiB or GiB as in 4MiB`},
+		{"import rule, aliases", "import:\n  rules:\n  - {clusters: [a], aliases: no}", `watcher.yaml:7: import.rules[0].aliases: want true or false, got the text "no"`},
+		{"forget too soon", "forget: 1m", `watcher.yaml:5: forget: want a time from 10m to 8760h, written like 24h or 30m, got "1m"`},
+		{"forget without a unit", "forget: 24", `watcher.yaml:5: forget: want a time from 10m to 8760h, written like 24h or 30m, got "24"`},
 		{"empty file name", "state: \"\"", `watcher.yaml:5: state: "" is not a file name`},
 		{"not YAML", "network: [a", "watcher.yaml:5: not YAML: did not find expected ',' or ']'"},
 		{"not YAML, tab", "gossip:\n\tlisten: a", "watcher.yaml:6: not YAML: found character that cannot start any token"},

@@ -9,8 +9,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -20,6 +22,8 @@ const (
 	maxFile = 1 << 20
 	// maxJoin: some of these must answer; gossip finds the others.
 	maxJoin = 1024
+	// maxForget of a year: who wants to forget nobody means that.
+	maxForget = 365 * 24 * time.Hour
 )
 
 // Load reads a file. Mistakes in it come as [Problems].
@@ -57,6 +61,7 @@ func Parse(file string, text []byte) (*Config, error) {
 		Gossip: Gossip{Listen: DefaultListen},
 		State:  DefaultState,
 		HTTP:   DefaultHTTP,
+		Forget: replica.DefaultForget,
 		file:   file,
 		lines:  d.lines,
 	}
@@ -131,9 +136,8 @@ func (d *decoder) root(c *Config, n *yaml.Node) {
 			d.object(n, path, field{"cert", d.path(&c.TLS.Cert)}, field{"key", d.path(&c.TLS.Key)}, field{"ca", d.path(&c.TLS.CA)})
 		}},
 		field{"insecure", d.flag(&c.Insecure)},
-		field{"import", func(n *yaml.Node, path string) {
-			d.object(n, path, d.later("clusters"), d.later("namespaces"), d.later("quotas"))
-		}},
+		field{"import", func(n *yaml.Node, path string) { d.imports(&c.Import, n, path) }},
+		field{"forget", d.duration(replica.MinForget, maxForget, &c.Forget)},
 		field{"routing", d.routing},
 		field{"health", func(n *yaml.Node, path string) {
 			d.object(n, path, d.later("interval"), d.later("timeout"), d.later("unhealthy"), d.later("healthy"))

@@ -24,6 +24,7 @@ type source interface {
 	// elect calls lead whenever and for as long as this watcher publishes.
 	elect(ctx context.Context, lead func(ctx context.Context)) error
 	replica.Epochs
+	replica.Confirmer
 }
 
 func (w *Watcher) newSource(o Options, member string) (source, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -59,7 +60,11 @@ func (s state) NextEpoch(_ context.Context, atLeast uint64) (uint64, error) {
 			return 0, fmt.Errorf("%s: is no number; remove it: the epoch then follows what other clusters hold", filepath.Join(s.dir, epochFile))
 		}
 	}
-	next := max(stored, atLeast) + 1
+	last := max(stored, atLeast)
+	if last == math.MaxUint64 { // one more is none
+		return 0, fmt.Errorf("%s: no number is left above %d; remove it: the epoch then follows what other clusters hold", filepath.Join(s.dir, epochFile), last)
+	}
+	next := last + 1
 	return next, s.write(epochFile, strconv.FormatUint(next, 10))
 }
 

@@ -54,6 +54,7 @@ func TestNoEpochIsGivenTwice(t *testing.T) {
 func TestBrokenStateIsSaid(t *testing.T) {
 	for _, tt := range []struct{ name, file, text, want string }{
 		{"no number", epochFile, "seven", "is no number; remove it"},
+		{"the last number", epochFile, "18446744073709551615", "no number is left"},
 		{"negative", epochFile, "-1", "is no number; remove it"},
 		{"long", epochFile, strings.Repeat("1", 300), "is longer than 256 octets; remove it"},
 	} {

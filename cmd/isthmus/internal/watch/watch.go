@@ -84,6 +84,7 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 		w.Close()
 		return nil, err
 	}
+	w.publisher.ConfirmWith(w.source)
 	w.api = w.newAPI(o.Version, member)
 	return w, nil
 }
@@ -127,7 +128,7 @@ func (w *Watcher) join(member string) error {
 	w.replica, err = replica.New(replica.Config{
 		Member: member, Identity: w.identity, Table: w.table, Logger: w.log, Registerer: w.metrics,
 		Viewer:      replica.View{Cluster: w.config.Cluster, Network: w.config.Network, Locality: w.config.Locality},
-		ExpectPeers: len(w.config.Gossip.Join)+memory.Len() > 0,
+		ExpectPeers: len(w.config.Gossip.Join)+memory.Len() > 0, Import: w.config.Import, Forget: w.config.Forget,
 	})
 	if err != nil {
 		return err
@@ -173,8 +174,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.publisher.Update) }},
 		lifecycle.Part{Name: "publisher", Run: w.lead},
 	)
-	if errors.Is(err, replica.ErrNameTaken) {
+	switch {
+	case errors.Is(err, replica.ErrNameTaken):
 		return w.nameTaken(err)
+	case errors.Is(err, replica.ErrRetired):
+		return w.config.Problem("cluster", "%v", err)
 	}
 	return err
 }

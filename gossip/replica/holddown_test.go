@@ -1,0 +1,158 @@
+package replica
+
+import (
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
+)
+
+// behind makes a service behind a gateway of its own.
+func behind(kind discovery.GatewayKind, port uint16, addrs ...string) *discovery.Service {
+	s := service("user", 3)
+	for _, a := range addrs {
+		s.Gateways = append(s.Gateways, discovery.Gateway{Addresses: []netip.Addr{netip.MustParseAddr(a)}, Kind: kind, Check: discovery.CheckTCP})
+	}
+	s.Ports[0].Gateway = port
+	return s
+}
+
+// gateways are the addresses and the port at which the table shows the service.
+func (g *guarded) gateways() (addrs []string, port uint16) {
+	e := g.config.Table.Lookup("user.production")
+	if e == nil {
+		return []string{"gone"}, 0
+	}
+	s := e.Candidate("east")
+	for _, gw := range s.Gateways {
+		addrs = append(addrs, gw.Addresses[0].String())
+	}
+	return addrs, s.Ports[0].Gateway
+}
+
+const (
+	lb = discovery.GatewayLoadBalancer
+	np = discovery.GatewayNodePort
+)
+
+func (g *guarded) now(s *discovery.Service) {
+	g.publisher.Update(discovery.Update{Services: []*discovery.Service{s}})
+	pass(time.Second)
+}
+
+func (g *guarded) requireGateways(port uint16, addrs ...string) {
+	g.t.Helper()
+	gotAddrs, gotPort := g.gateways()
+	require.Equal(g.t, addrs, gotAddrs)
+	require.Equal(g.t, port, gotPort)
+}
+
+func startBehind(t *testing.T, s *discovery.Service) *guarded {
+	g := startGuarded(t, 1)
+	g.publisher.Update(discovery.Update{Services: []*discovery.Service{s}})
+	g.lead()
+	return g
+}
+
+func TestGatewayThatLosesItsLastAddressIsHeld(t *testing.T) {
+	for what, lost := range map[string]*discovery.Service{
+		"and there is none":           behind(lb, 0),
+		"and node ports would follow": behind(np, 30080, "10.0.0.7"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := startBehind(t, behind(lb, 8080, "192.0.2.1", "192.0.2.2"))
+				g.now(behind(lb, 8080, "192.0.2.2"))
+				g.requireGateways(8080, "192.0.2.2") // not the last
+				g.now(lost)
+				g.requireGateways(8080, "192.0.2.2")
+
+				pass(holdDown / 2)
+				more := *lost
+				more.Counts = []discovery.ZoneCount{{Zone: "a", Ready: 1, Total: 3}}
+				g.now(&more)
+				g.requireGateways(8080, "192.0.2.2")
+				require.Equal(t, 1, ready(g.config.Table, "user", "east"), "all else is up to date")
+				pass(holdDown/2 - 4*time.Second)
+				g.requireGateways(8080, "192.0.2.2")
+				pass(4 * time.Second)
+				var want []string
+				for _, gw := range lost.Gateways {
+					want = append(want, gw.Addresses[0].String())
+				}
+				g.requireGateways(lost.Ports[0].Gateway, want...)
+			})
+		})
+	}
+}
+
+func TestNewAddressesReplaceHeldOnesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startBehind(t, behind(lb, 8080, "192.0.2.1"))
+		g.now(behind(lb, 0))
+		g.now(behind(lb, 8080, "192.0.2.9"))
+		g.requireGateways(8080, "192.0.2.9")
+		pass(holdDown - 10*time.Second)
+		g.now(behind(lb, 0))
+		pass(20 * time.Second)
+		g.requireGateways(8080, "192.0.2.9") // the second loss has its own minute
+		pass(holdDown)
+		g.requireGateways(0)
+	})
+}
+
+func TestNodePortsAreHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startBehind(t, behind(np, 30080, "10.0.0.7"))
+		g.now(behind(np, 0))
+		g.requireGateways(30080, "10.0.0.7")
+		g.now(behind(np, 30080, "10.0.0.8"))
+		g.requireGateways(30080, "10.0.0.8")
+	})
+}
+
+// TestWhatIsMeantIsNotHeld: a service that is deleted, and a gateway that
+// somebody named.
+func TestWhatIsMeantIsNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startBehind(t, behind(lb, 8080, "192.0.2.1"))
+		g.now(behind(discovery.GatewayStatic, 0, "192.0.2.99"))
+		g.requireGateways(0, "192.0.2.99")
+		g.now(behind(lb, 0))
+		g.requireGateways(0) // an annotation is no status
+		g.now(behind(lb, 8080, "192.0.2.1"))
+		set := behind(lb, 0)
+		set.GatewaySet = "edge"
+		g.now(set)
+		g.requireGateways(0)
+		g.now(behind(lb, 8080, "192.0.2.1"))
+		g.now(behind(lb, 0))
+		g.publisher.Update(discovery.Update{Removed: []discovery.Key{"user.production"}})
+		pass(time.Second)
+		g.requireGateways(0, "gone")
+		pass(2 * holdDown)
+		g.now(behind(lb, 0))
+		g.requireGateways(0)
+	})
+}
+
+// TestNewLeaderHoldsToo: it sees the address only in what is published.
+func TestNewLeaderHoldsToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startGuarded(t, 0)
+		g.publisher.Update(discovery.Update{Services: []*discovery.Service{behind(lb, 0)}})
+		before := records(t, behind(lb, 8080, "192.0.2.1"))
+		h, _ := from(t, g.config.Identity, &wire.Head{Uid: "uid-east", Epoch: 7, Seq: 5}, before)
+		bring(t, g.Replica, h, before)
+		go func() { _ = g.publisher.Lead(t.Context(), &counter{}) }()
+		pass(holdDown - time.Second)
+		g.requireGateways(8080, "192.0.2.1")
+		pass(2 * time.Second)
+		g.requireGateways(0)
+	})
+}
