@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 
 	"google.golang.org/grpc"
 
@@ -43,7 +44,7 @@ func newPuller(r *Replica) *puller {
 // sources orders the peers to pull a cluster's part from: whoever claims to
 // have it, its own watchers, then anyone. The signature makes them equal.
 func (r *Replica) sources(cluster, hint string) []Peer {
-	peers := r.peers()
+	peers := slices.Clone(r.peers()) // which others may read
 	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
 	var claims, own, others []Peer
 	for _, peer := range peers {
@@ -65,12 +66,12 @@ func (r *Replica) fetch(ctx context.Context, cluster, hint string, attempt int, 
 		return nil, errNoSource
 	}
 	peer := sources[attempt%len(sources)]
-	conn, err := r.dial(peer)
+	conn, release, err := r.links.use(peer)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = conn.Close() }()
 	got, err := pullFrom(ctx, conn, r.store, cluster, base)
+	release(err == nil)
 	if err != nil {
 		return nil, fmt.Errorf("pull of %s from %s: %w", cluster, peer.Name, err)
 	}

@@ -59,6 +59,7 @@ type Replica struct {
 	store   *store
 	feed    *feed
 	puller  *puller
+	links   *links
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
@@ -107,7 +108,7 @@ func New(c Config) (*Replica, error) {
 		return nil, fmt.Errorf("replica: import: %w", err)
 	}
 	r.store.setImport(&c.Import)
-	r.puller = newPuller(r)
+	r.puller, r.links = newPuller(r), newLinks(r.dial)
 	r.view.Store(&c.Viewer)
 	return r, nil
 }
@@ -120,7 +121,10 @@ var ErrNameTaken = errors.New("cluster name is taken")
 // out to belong to another cluster.
 func (r *Replica) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.puller.run(ctx) })
+	g.Go(func() error {
+		defer r.links.close()
+		return r.puller.run(ctx)
+	})
 	g.Go(func() error { r.settle(ctx); return nil })
 	g.Go(func() error { r.sendDigests(ctx); return nil })
 	g.Go(func() error { return r.keep(ctx) })
