@@ -14,6 +14,7 @@ type change struct {
 	aliases    *batch[string, []claim]
 	namespaces *batch[string, int]
 	parents    *batch[string, int]
+	grown      int // services that came, less those that went
 }
 
 // maxParents is how many of the domains above an alias exist because of it:
@@ -44,20 +45,29 @@ func (c *change) commit() {
 	c.services.commitDeleted()
 }
 
-// put sets the cluster's candidate; old is its earlier record or nil.
-func (c *change) put(old, s *Service) {
+// put sets the cluster's candidate.
+func (c *change) put(s *Service) {
 	key := s.Key()
 	entry, known := c.services.get(key)
 	if !known {
 		count(c.namespaces, s.Namespace, +1)
 		entry = &Entry{Key: key}
 	}
-	candidates := slices.Clone(entry.Candidates)
-	i, found := slices.BinarySearchFunc(candidates, c.cluster, byCluster)
+	key = entry.Key // one string for all clusters
+	i, found := slices.BinarySearchFunc(entry.Candidates, c.cluster, byCluster)
+	var old *Service
+	// Of the exact size, unlike what append makes: most entries are for long.
+	var candidates []Candidate
 	if found {
+		old = entry.Candidates[i].Service
+		candidates = slices.Clone(entry.Candidates)
 		candidates[i].Service = s
 	} else {
-		candidates = slices.Insert(candidates, i, Candidate{Cluster: c.cluster, Service: s})
+		candidates = make([]Candidate, len(entry.Candidates)+1)
+		copy(candidates, entry.Candidates[:i])
+		candidates[i] = Candidate{Cluster: c.cluster, Service: s}
+		copy(candidates[i+1:], entry.Candidates[i:])
+		c.grown++
 	}
 	next := &Entry{Key: key, Candidates: candidates}
 	c.services.set(key, next)
@@ -73,22 +83,27 @@ func (c *change) put(old, s *Service) {
 	}
 }
 
-// remove takes the cluster's candidate away, and the entry with its last one.
-func (c *change) remove(s *Service) {
-	key := s.Key()
+// remove takes the cluster's candidate away, if there is one, and the entry
+// with its last one.
+func (c *change) remove(key Key) {
 	entry, known := c.services.get(key)
 	if !known {
 		return
 	}
+	old := entry.Candidate(c.cluster)
+	if old == nil {
+		return
+	}
+	c.grown--
 	candidates := slices.DeleteFunc(slices.Clone(entry.Candidates), func(o Candidate) bool { return o.Cluster == c.cluster })
-	next := &Entry{Key: key, Candidates: candidates}
+	next := &Entry{Key: entry.Key, Candidates: candidates}
 	if len(candidates) == 0 {
 		c.services.delete(key)
-		count(c.namespaces, s.Namespace, -1)
+		count(c.namespaces, old.Namespace, -1)
 	} else {
 		c.services.set(key, next)
 	}
-	c.dropAliases(next, s.Aliases)
+	c.dropAliases(next, old.Aliases)
 }
 
 // dropAliases withdraws the entry's claim to hosts, or what of it rested on a

@@ -69,17 +69,17 @@ type Endpoint struct {
 // Service is one cluster's record of one service.
 type Service struct {
 	Namespace, Name string // DNS labels, lower case
-	Kind            Kind
 	Ports           []Port
 	ClusterIPs      []netip.Addr
 	Counts          []ZoneCount
 	GatewaySet      string    // the cluster's set that serves this service; "" = "default"
 	Gateways        []Gateway // the service's own gateways; they win over GatewaySet
-	Weight          uint32    // relative to other clusters, per ready endpoint; 0 means 1
 	Aliases         []string  // full host names without the trailing dot
 	Endpoints       []Endpoint
-	ClientAffinity  bool  // sessionAffinity: ClientIP
-	ExportedAt      int64 // Unix seconds; the oldest export wins conflicts (KEP-1645)
+	ExportedAt      int64  // Unix seconds; the oldest export wins conflicts (KEP-1645)
+	Weight          uint32 // relative to other clusters, per ready endpoint; 0 means 1
+	Kind            Kind   // last come the small ones: there are 100,000 of these
+	ClientAffinity  bool   // sessionAffinity: ClientIP
 }
 
 // Key names a service across clusters: "name.namespace", the order of DNS.

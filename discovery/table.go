@@ -21,8 +21,8 @@ type Table struct {
 	loaded     atomic.Bool
 
 	mu    sync.Mutex
-	parts map[string]map[Key]*Service // by cluster; guarded by mu
-	owner string                      // our own cluster, "" for none; guarded by mu
+	sizes map[string]int // services of each cluster; guarded by mu
+	owner string         // our own cluster, "" for none; guarded by mu
 }
 
 // ClusterState is a cluster's record and the version of its part.
@@ -40,7 +40,7 @@ func NewTable() *Table {
 		aliases:    newIndex[string, []claim](),
 		namespaces: newIndex[string, int](),
 		parents:    newIndex[string, int](),
-		parts:      map[string]map[Key]*Service{},
+		sizes:      map[string]int{},
 	}
 	t.clusters.Store(&[]ClusterState{})
 	t.records.Store(&[]*Cluster{})
@@ -107,29 +107,20 @@ func (t *Table) SetLoaded() { t.loaded.Store(true) }
 func (t *Table) Apply(cluster string, u Update, v Version) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	part, known := t.parts[cluster]
-	if !known {
-		part = make(map[Key]*Service, len(u.Services))
-		t.parts[cluster] = part
-	}
 	removed := u.Removed
 	if u.Whole {
-		removed = missing(part, u.Services)
+		removed = t.missingLocked(cluster, u.Services)
 	}
 	c := t.begin(cluster)
 	for _, key := range removed {
-		if old, ok := part[key]; ok {
-			delete(part, key)
-			c.remove(old)
-		}
+		c.remove(key)
 	}
 	for _, s := range u.Services {
-		key := s.Key()
-		c.put(part[key], s)
-		part[key] = s
+		c.put(s)
 	}
 	c.commit()
-	t.setClusterLocked(cluster, u.Cluster, v, len(part))
+	t.sizes[cluster] += c.grown
+	t.setClusterLocked(cluster, u.Cluster, v, t.sizes[cluster])
 }
 
 // Drop removes a cluster and its part.
@@ -137,11 +128,11 @@ func (t *Table) Drop(cluster string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.begin(cluster)
-	for _, s := range t.parts[cluster] {
-		c.remove(s)
+	for _, key := range t.missingLocked(cluster, nil) {
+		c.remove(key)
 	}
 	c.commit()
-	delete(t.parts, cluster)
+	delete(t.sizes, cluster)
 	states := slices.Clone(t.Clusters())
 	states = slices.DeleteFunc(states, func(s ClusterState) bool { return s.Cluster.Name == cluster })
 	t.storeClustersLocked(states, true)
@@ -179,9 +170,11 @@ func (t *Table) storeClustersLocked(states []ClusterState, recordsChanged bool) 
 	t.records.Store(&records)
 }
 
-// missing lists the keys of a part that a complete set lacks.
-func missing(part map[Key]*Service, whole []*Service) []Key {
-	if len(part) == 0 {
+// missingLocked lists the keys of a cluster's part that a complete set lacks.
+// It walks the whole table, for the rare case of a cluster that goes or is
+// written anew: an index of each part would take 5 MiB for 100,000 services.
+func (t *Table) missingLocked(cluster string, whole []*Service) []Key {
+	if t.sizes[cluster] == 0 {
 		return nil
 	}
 	keep := make(map[Key]struct{}, len(whole))
@@ -189,10 +182,11 @@ func missing(part map[Key]*Service, whole []*Service) []Key {
 		keep[s.Key()] = struct{}{}
 	}
 	var gone []Key
-	for key := range part {
-		if _, ok := keep[key]; !ok {
+	t.services.all(func(key Key, e *Entry) bool {
+		if _, kept := keep[key]; !kept && e.Candidate(cluster) != nil {
 			gone = append(gone, key)
 		}
-	}
+		return true
+	})
 	return gone
 }

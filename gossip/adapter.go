@@ -133,7 +133,7 @@ func (a *adapter) closeStreams() {
 func (a *adapter) track(conn net.Conn, answer bool) (net.Conn, error) {
 	var g *gatedConn
 	g = newGatedConn(conn, answer,
-		func() { a.metrics.refused.WithLabelValues("stream").Inc() },
+		func(reason string) { a.metrics.refused.WithLabelValues(reason).Inc() },
 		func() {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -165,7 +165,7 @@ func (a *adapter) ledToSelf(addr string, within time.Duration) bool {
 // go to the inbox in the order in which they came; memberlist gets the rest.
 func (a *adapter) pumpPackets() {
 	var parts [][]byte
-	var budgets budgets
+	budgets := budgets{own: clusterOf(a.roster.self)}
 	for {
 		var pkt Packet
 		select {

@@ -16,17 +16,15 @@ var (
 	// A user message costs the Handler a signature check of some 0.1 ms: 500 a
 	// second are 5 % of a core. A cluster of three watchers stays far below: it
 	// sends its own versions, at most ten a second, and what falls to it of
-	// others' news, one in as many as there are clusters. Siblings tell us all
-	// news that they have first: at 1,000 clusters and one service in a hundred
-	// changing a minute some 270 a second. The burst is for a cluster in which
-	// some thousand services lose their last endpoint one by one: each of them
-	// is pushed at once.
+	// others' news, one in as many as there are clusters. The burst is for a
+	// cluster in which some thousand services lose their last endpoint one by
+	// one: each of them is pushed at once.
 	allowMessages = allowance{reason: "message_rate", rate: 500, burst: 4000}
 
 	// An answer to a ping carries memberlist's broadcasts, which count as sent
-	// then: many pings would draw the news to one member. Three watchers make 1.5 pings a
-	// second in the smallest pool, and as many again for others whose probes
-	// fail.
+	// then: many pings would draw the news to one member. Three watchers make
+	// 1.5 a second in the smallest pool, and as many again for others whose
+	// probes fail.
 	allowPings = allowance{reason: "ping_rate", rate: 10, burst: 50}
 
 	// Answers come to what we asked, about once in two seconds.
@@ -42,6 +40,12 @@ var (
 	// pool heals, 1,500 of them come, from all sides.
 	allowClaims = allowance{reason: "claim_rate", rate: 100, burst: 2000}
 )
+
+// ownTimes is how many times as many messages our own cluster's watchers may
+// send: they tell us all news that they have first, at 1,000 clusters and one
+// service in a hundred changing a minute some 270 a second. They sign what our
+// cluster says, so there is less to be feared of them.
+const ownTimes = 8
 
 // allowanceOf sorts a message type that passed the gate.
 func allowanceOf(kind byte) *allowance {
@@ -61,6 +65,7 @@ func allowanceOf(kind byte) *allowance {
 // budgets are what is left of the allowances of all clusters. They are used by
 // one goroutine.
 type budgets struct {
+	own       string // cluster
 	byCluster map[string]map[*allowance]*rate.Limiter
 }
 
@@ -84,6 +89,9 @@ func (b *budgets) spend(cluster string, a *allowance) bool {
 	l := of[a]
 	if l == nil {
 		l = rate.NewLimiter(a.rate, a.burst)
+		if cluster == b.own && a == &allowMessages {
+			l = rate.NewLimiter(ownTimes*a.rate, ownTimes*a.burst)
+		}
 		of[a] = l
 	}
 	return l.Allow()

@@ -20,10 +20,16 @@
 // message types and sizes that this package itself produces. User messages
 // leave the packet there: memberlist would hand them over newest first.
 //
+// Behind it each cluster has an allowance of messages of each kind, because a
+// cluster that was taken over is a member like any other. What such a one can
+// still do is in the README.
+//
 // # What memberlist does not do
 //
 // It does not find the others again after a long split, so the pool tries its
-// seeds (resolved anew each time) and members that were lost, for ever. It
+// seeds (resolved anew each time) and members that were lost, for ever; a
+// [Memory] keeps those over restarts. It believes that a member is dead when
+// anybody says so; the pool does not while that member speaks to it. It
 // does not forward user messages: the Handler sends on what was news to it.
 // Its broadcasts are used for its own news only: they go out a dozen times from
 // each member, and one that exceeds a packet is kept for ever.

@@ -129,7 +129,7 @@ func gated(b []byte, answer bool) (out []byte, refused int, err error) {
 		_, _ = there.Write(b)
 		_ = there.Close()
 	}()
-	g := newGatedConn(here, answer, func() { refused++ }, func() {})
+	g := newGatedConn(here, answer, func(string) { refused++ }, func() {})
 	defer g.Close()
 	out, err = io.ReadAll(g)
 	return out, refused, err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -175,5 +176,18 @@ func TestAWrongAddressIsFoundOut(t *testing.T) {
 			require.True(t, ok)
 			require.Equal(t, "10.0.0.9:7946", addr.String())
 		}
+	})
+}
+
+func TestSiblingsMaySayMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // nothing is refilled meanwhile
+		b := budgets{own: "own"}
+		for range ownTimes * allowMessages.burst {
+			require.True(t, b.spend("own", &allowMessages))
+		}
+		for range allowMessages.burst {
+			require.True(t, b.spend("other", &allowMessages))
+		}
+		require.False(t, b.spend("other", &allowMessages))
 	})
 }

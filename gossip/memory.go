@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -47,7 +48,7 @@ func OpenMemory(dir string, log *slog.Logger) *Memory {
 	path := filepath.Join(dir, memoryFile)
 	b, err := readMemory(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // if it stays so, the first write says it
 		return m
 	case err == nil:
 		m.peers, err = decodePeers(b)
@@ -88,8 +89,7 @@ func (m *Memory) keep(ctx context.Context, r *roster) {
 	}
 	tick := time.NewTicker(memoryInterval)
 	defer tick.Stop()
-	_, saved := r.known()
-	at := time.Now()
+	saved, at := uint64(0), time.Now()
 	for ended := false; !ended; {
 		select {
 		case <-ctx.Done():

@@ -15,10 +15,3 @@ func value(t testing.TB, c prometheus.Counter) float64 {
 	require.NoError(t, c.Write(&m))
 	return m.GetCounter().GetValue()
 }
-
-// series counts the label values that a vector has.
-func series(c prometheus.Collector) int {
-	ch := make(chan prometheus.Metric, 64)
-	c.Collect(ch)
-	return len(ch)
-}

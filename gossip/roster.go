@@ -191,7 +191,7 @@ func (r *roster) roomLocked(name string, while time.Duration) bool {
 }
 
 func (r *roster) clusterRoomLocked(name string, while time.Duration) bool {
-	if r.spoke.within(name, spokeFor) {
+	if r.spoke.fresh(name) {
 		return true
 	}
 	n := 0
@@ -201,7 +201,7 @@ func (r *roster) clusterRoomLocked(name string, while time.Duration) bool {
 		if recent && other == name {
 			return true
 		}
-		if recent && other != r.self && !r.spoke.within(other, spokeFor) {
+		if recent && other != r.self && !r.spoke.fresh(other) {
 			n++
 		}
 	}
@@ -258,7 +258,7 @@ func (r *roster) someLost(n int) []Peer {
 		p := Peer{Name: name, Addr: m.addr.String()}
 		cluster := clusterOf(name)
 		switch {
-		case m.back && r.spoke.within(name, spokeFor):
+		case m.back && r.spoke.fresh(name):
 			back = append(back, p)
 		case time.Since(m.since) > lostFor:
 			r.forgetLocked(name)
@@ -270,7 +270,7 @@ func (r *roster) someLost(n int) []Peer {
 			first = append(first, p)
 		}
 		taken[cluster] = true
-		if m.back && !r.spoke.within(name, spokeFor) {
+		if m.back && !r.spoke.fresh(name) {
 			m.back = false // it fell silent
 			r.lost[name] = m
 			r.changedLocked()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 )
 
 // maxNodeState is the largest member of a push/pull: its seven field names
@@ -25,7 +26,7 @@ type gatedConn struct {
 	net.Conn
 	answer bool // we dialed: what comes is an answer
 	closed func()
-	refuse func()
+	refuse func(reason string)
 
 	br      *bufio.Reader
 	head    []byte // checked, not yet read
@@ -34,7 +35,7 @@ type gatedConn struct {
 	err     error
 }
 
-func newGatedConn(c net.Conn, answer bool, refuse, closed func()) *gatedConn {
+func newGatedConn(c net.Conn, answer bool, refuse func(reason string), closed func()) *gatedConn {
 	return &gatedConn{Conn: c, answer: answer, refuse: refuse, closed: closed, br: bufio.NewReader(c)}
 }
 
@@ -47,9 +48,9 @@ func (g *gatedConn) Read(p []byte) (int, error) {
 		g.checked = true
 		if g.err = g.check(); g.err != nil {
 			if errors.Is(g.err, errStream) {
-				g.refuse()
+				g.refuse("stream")
 			}
-			return 0, g.err
+			return 0, g.slow(g.err)
 		}
 	}
 	if len(g.head) > 0 {
@@ -62,7 +63,16 @@ func (g *gatedConn) Read(p []byte) (int, error) {
 	}
 	n, err := g.br.Read(p[:min(int64(len(p)), g.left)])
 	g.left -= int64(n)
-	return n, err
+	g.err = g.slow(err) // for good
+	return n, g.err
+}
+
+// slow counts a peer that did not say what it had to in time.
+func (g *gatedConn) slow(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		g.refuse("slow")
+	}
+	return err
 }
 
 // Close closes the stream; the first call tells the owner.

@@ -32,8 +32,8 @@ func (v voices) note(name string) {
 	of[name] = now
 }
 
-// within tells whether a member spoke a short while ago.
-func (v voices) within(name string, while time.Duration) bool {
+// fresh tells whether a member spoke within spokeFor.
+func (v voices) fresh(name string) bool {
 	at, ok := v[clusterOf(name)][name]
-	return ok && time.Since(at) < while
+	return ok && time.Since(at) < spokeFor
 }

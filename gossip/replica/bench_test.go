@@ -107,7 +107,7 @@ func BenchmarkPartReplace(b *testing.B) {
 	p := large(b, 100_000)
 	var items []item
 	for _, bucket := range p.buckets {
-		items = append(items, bucket.items...)
+		items = append(items, bucket.items()...)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -85,18 +85,16 @@ func decodeService(key discovery.Key, value []byte) (*discovery.Service, error) 
 	}
 	d := decoder{}
 	s := &discovery.Service{
-		Namespace: w.Namespace, Name: w.Name, Kind: discovery.Kind(d.small(w.Kind)),
-		ClusterIPs: d.addrs(w.ClusterIps), GatewaySet: w.GatewaySet, Gateways: d.gateways(w.Gateways),
+		Namespace: common.text(w.Namespace), Name: w.Name, Kind: discovery.Kind(d.small(w.Kind)),
+		Ports: d.ports(w.Ports), ClusterIPs: d.addrs(w.ClusterIps), Counts: decodeCounts(w.Counts),
+		GatewaySet: common.text(w.GatewaySet), Gateways: d.gateways(w.Gateways),
 		Weight: w.Weight, Aliases: w.Aliases, ClientAffinity: w.ClientAffinity, ExportedAt: w.ExportedAt,
 	}
-	for _, p := range w.Ports {
-		s.Ports = append(s.Ports, discovery.Port{Name: p.GetName(), Protocol: discovery.Protocol(d.small(p.GetProtocol())), Port: d.port(p.GetPort()), Gateway: d.port(p.GetGateway())})
-	}
-	for _, c := range w.Counts {
-		s.Counts = append(s.Counts, discovery.ZoneCount{Zone: c.GetZone(), Ready: c.GetReady(), Total: c.GetTotal()})
+	if n := len(w.Endpoints); n > 0 {
+		s.Endpoints = make([]discovery.Endpoint, 0, n)
 	}
 	for _, e := range w.Endpoints {
-		s.Endpoints = append(s.Endpoints, discovery.Endpoint{Addr: d.addr(e.GetAddr()), Hostname: e.GetHostname(), Zone: e.GetZone(), Ready: e.GetReady()})
+		s.Endpoints = append(s.Endpoints, discovery.Endpoint{Addr: d.addr(e.GetAddr()), Hostname: e.GetHostname(), Zone: common.text(e.GetZone()), Ready: e.GetReady()})
 	}
 	if d.err != nil {
 		return nil, d.err
@@ -165,8 +163,36 @@ func (d *decoder) addr(b []byte) netip.Addr {
 	return a
 }
 
+func (d *decoder) ports(in []*wire.Port) []discovery.Port {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]discovery.Port, 0, len(in))
+	for _, p := range in {
+		out = append(out, discovery.Port{
+			Name: common.text(p.GetName()), Protocol: discovery.Protocol(d.small(p.GetProtocol())),
+			Port: d.port(p.GetPort()), Gateway: d.port(p.GetGateway()),
+		})
+	}
+	return common.portList(out)
+}
+
+func decodeCounts(in []*wire.ZoneCount) []discovery.ZoneCount {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]discovery.ZoneCount, 0, len(in))
+	for _, c := range in {
+		out = append(out, discovery.ZoneCount{Zone: common.text(c.GetZone()), Ready: c.GetReady(), Total: c.GetTotal()})
+	}
+	return common.countList(out)
+}
+
 func (d *decoder) addrs(in [][]byte) []netip.Addr {
-	var out []netip.Addr
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]netip.Addr, 0, len(in))
 	for _, b := range in {
 		out = append(out, d.addr(b))
 	}

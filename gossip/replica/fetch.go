@@ -66,69 +66,117 @@ func (r *Replica) fetch(ctx context.Context, cluster, hint string, attempt int, 
 		return nil, errNoSource
 	}
 	peer := sources[attempt%len(sources)]
-	conn, release, err := r.links.use(peer)
+	conn, err := r.conns.get(peer)
 	if err != nil {
 		return nil, err
 	}
-	got, err := pullFrom(ctx, conn, r.store, cluster, base)
-	release(err == nil)
+	got, err := r.resumer.pull(ctx, conn, cluster, base)
+	r.conns.put(conn, err)
 	if err != nil {
 		return nil, fmt.Errorf("pull of %s from %s: %w", cluster, peer.Name, err)
 	}
 	return got, nil
 }
 
-// pullFrom asks one peer for what differs from base, and bounds what it sends:
-// by the limits, and by what the owner has signed for.
+// pullFrom asks one peer for what differs from base.
 func pullFrom(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part) (*pulled, error) {
-	ctx, dog, cancel := watched(ctx)
-	defer cancel() // which ends a stream that is not read to its end
-	got, err := receive(ctx, conn, s, cluster, base, dog)
-	if err != nil && context.Cause(ctx) == errStalled {
-		return nil, errStalled
-	}
-	return got, err
-}
-
-func receive(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part, dog *watchdog) (*pulled, error) {
-	stream, err := wire.NewReplicaClient(conn).Pull(ctx, &wire.PullRequest{Cluster: cluster, BucketPrefixes: base.prefixes()})
+	got, _, err := receive(ctx, conn, s, cluster, base)
 	if err != nil {
 		return nil, err
+	}
+	return got, nil
+}
+
+// receive asks one peer for what differs from base, and ends a peer that makes
+// no progress. When the answer breaks off it returns what came, and how many of
+// the buckets named first are whole.
+func receive(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part) (got *pulled, whole int, err error) {
+	ctx, dog, cancel := watched(ctx)
+	defer cancel() // which ends a stream that is not read to its end
+	got, whole, err = collect(ctx, conn, s, cluster, base, dog)
+	if err != nil && context.Cause(ctx) == errStalled {
+		err = errStalled
+	}
+	return got, whole, err
+}
+
+// collect bounds what the peer sends: by the limits, and by what the owner has
+// signed for.
+func collect(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part, dog *watchdog) (got *pulled, whole int, err error) {
+	stream, err := wire.NewReplicaClient(conn).Pull(ctx, &wire.PullRequest{Cluster: cluster, BucketPrefixes: base.prefixes()})
+	if err != nil {
+		return nil, 0, err
 	}
 	first, err := stream.Recv()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(first.Buckets) > bucketCount {
-		return nil, errMalformed
+		return nil, 0, errMalformed
 	}
 	h, err := s.expect(cluster, first.Head)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	got := &pulled{head: first.Head, buckets: first.Buckets}
-	bytes := 0
+	a := &answer{pulled: pulled{head: first.Head, buckets: first.Buckets}, limits: s.limits, most: int(h.Items)}
 	dog.progressed(minProgress) // the first message may be small
-	for m := first; ; {
-		before := bytes
-		for _, it := range m.Items {
-			if len(it.GetKey()) == 0 || len(it.GetKey()) > maxKey {
-				return nil, errMalformed
-			}
-			bytes += len(it.GetKey()) + len(it.GetValue())
-			if len(it.GetValue()) > s.limits.RecordBytes || bytes > s.limits.PartBytes {
-				return nil, errTooLarge
-			}
-			if len(got.items) >= int(h.Items) {
-				return nil, errRoot
-			}
-			got.items = append(got.items, newItem(it.GetKey(), it.GetValue()))
+	for m := first; err == nil; m, err = stream.Recv() {
+		before := a.bytes
+		if err := a.add(m.Items); err != nil {
+			return nil, 0, err
 		}
-		dog.progressed(bytes - before)
-		if m, err = stream.Recv(); errors.Is(err, io.EOF) {
-			return got, nil
-		} else if err != nil {
-			return nil, err
+		dog.progressed(a.bytes - before)
+	}
+	if errors.Is(err, io.EOF) {
+		return &a.pulled, len(a.buckets), nil
+	}
+	return &a.pulled, a.whole(), err
+}
+
+// answer is a pull's answer while it comes.
+type answer struct {
+	pulled
+	limits Limits
+	most   int  // items that its owner has signed for
+	bytes  int  // of keys and values so far
+	place  int  // of the last item's bucket among those named
+	mixed  bool // items don't come in the order of their buckets
+}
+
+func (a *answer) add(items []*wire.Item) error {
+	for _, it := range items {
+		if len(it.GetKey()) == 0 || len(it.GetKey()) > maxKey {
+			return errMalformed
+		}
+		a.bytes += len(it.GetKey()) + len(it.GetValue())
+		if len(it.GetValue()) > a.limits.RecordBytes || a.bytes > a.limits.PartBytes {
+			return errTooLarge
+		}
+		if len(a.items) >= a.most {
+			return errRoot
+		}
+		a.items = append(a.items, newItem(it.GetKey(), it.GetValue()))
+		a.follow(byte(bucketOf(it.GetKey())))
+	}
+	return nil
+}
+
+// follow moves the place on to the bucket of an item.
+func (a *answer) follow(bucket byte) {
+	for !a.mixed && (a.place == len(a.buckets) || a.buckets[a.place] != bucket) {
+		if a.place == len(a.buckets) {
+			a.mixed = true
+		} else {
+			a.place++
 		}
 	}
+}
+
+// whole is how many of the buckets named first can get no more items: those
+// before the last item's. Peers need not send in order; then it is none.
+func (a *answer) whole() int {
+	if a.mixed {
+		return 0
+	}
+	return a.place
 }

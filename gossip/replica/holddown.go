@@ -78,7 +78,7 @@ func withGateways(key string, value []byte, from *discovery.Service) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	s.Gateways = from.Gateways
+	s.Gateways, s.Ports = from.Gateways, slices.Clone(s.Ports) // decoded lists may be shared
 	for i := range s.Ports {
 		port := &s.Ports[i]
 		port.Gateway = 0

@@ -222,7 +222,7 @@ func requireChosen(t *rapid.T, r *Replica, p *part) {
 	chosen := rule.choose(p)
 	want := 0
 	for _, b := range p.buckets {
-		for _, it := range b.all() {
+		for _, it := range b.items() {
 			key, _ := parseServiceKey(it.key)
 			e := r.config.Table.Lookup(key)
 			if chosen.takes(it.key) != nil {

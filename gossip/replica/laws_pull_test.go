@@ -19,7 +19,7 @@ func (w *lawWorld) answerOf(from *lawNode, cluster string, base *part) *pulled {
 	got := &pulled{head: h.signed, buckets: part.differing(base.prefixes())}
 	for _, n := range got.buckets {
 		if b := part.buckets[n]; b != nil {
-			got.items = append(got.items, b.items...)
+			got.items = append(got.items, b.items()...)
 		}
 	}
 	return got

@@ -181,10 +181,8 @@ func versionsOf(c *lawCopy) map[string]discovery.Version {
 func contentOf(p *part) map[string]string {
 	out := map[string]string{}
 	for _, b := range p.buckets {
-		if b != nil {
-			for _, it := range b.items {
-				out[it.key] = string(it.value)
-			}
+		for key, value := range b.all() {
+			out[key] = string(value)
 		}
 	}
 	return out

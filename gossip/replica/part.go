@@ -3,7 +3,6 @@ package replica
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"slices"
 	"strings"
 )
@@ -22,50 +21,6 @@ const (
 	bucketDomain = "isthmus bucket v1\n"
 	rootDomain   = "isthmus root v1\n"
 )
-
-// item is a record with the hash of its key and value.
-type item struct {
-	key   string
-	value []byte
-	leaf  digest
-}
-
-func newItem(key string, value []byte) item {
-	h := sha256.New()
-	h.Write([]byte(itemDomain))
-	h.Write(binary.AppendUvarint(nil, uint64(len(key))))
-	h.Write([]byte(key))
-	h.Write(value)
-	return item{key: key, value: value, leaf: digest(h.Sum(nil))}
-}
-
-// size is about what an item takes in a message: small ones are mostly key.
-func (it *item) size() int { return len(it.key) + len(it.value) + itemOverhead }
-
-// itemOverhead is a wire.Item's tags and lengths, and its own in a list.
-const itemOverhead = 8
-
-// bucket is the items whose keys share a hash octet, by key. Immutable. The
-// empty bucket is nil and has the zero digest.
-type bucket struct {
-	items  []item
-	digest digest
-	bytes  int // of keys and values
-}
-
-func newBucket(items []item) *bucket {
-	if len(items) == 0 {
-		return nil
-	}
-	h := sha256.New()
-	h.Write([]byte(bucketDomain))
-	bytes := 0
-	for i := range items {
-		h.Write(items[i].leaf[:])
-		bytes += len(items[i].key) + len(items[i].value)
-	}
-	return &bucket{items: items, digest: digest(h.Sum(nil)), bytes: bytes}
-}
 
 func bucketOf(key string) int {
 	sum := sha256.Sum256([]byte(key))
@@ -92,20 +47,11 @@ func (p *part) sealed() *part {
 	for _, b := range p.buckets {
 		d := b.sum()
 		h.Write(d[:])
-		if b != nil {
-			p.items += len(b.items)
-			p.bytes += b.bytes
-		}
+		p.items += b.size()
+		p.bytes += b.bytes()
 	}
 	p.root = digest(h.Sum(nil))
 	return p
-}
-
-func (b *bucket) sum() digest {
-	if b == nil {
-		return digest{}
-	}
-	return b.digest
 }
 
 // with makes the part that follows when items are set and keys removed.
@@ -127,12 +73,9 @@ func (p *part) with(changed []item, removed []string) *part {
 	next := &part{buckets: p.buckets}
 	for n, changes := range touched {
 		var items []item
-		if old := p.buckets[n]; old != nil {
-			items = make([]item, 0, len(old.items)+len(changes))
-			for _, it := range old.items {
-				if _, touched := changes[it.key]; !touched {
-					items = append(items, it)
-				}
+		for _, it := range p.buckets[n].items() {
+			if _, touched := changes[it.key]; !touched {
+				items = append(items, it)
 			}
 		}
 		for _, it := range changes {
@@ -176,14 +119,11 @@ func (p *part) replace(buckets []byte, items []item) (next *part, ok bool) {
 // get returns an item's value; ok is false when the part has none.
 func (p *part) get(key string) (it item, ok bool) {
 	b := p.buckets[bucketOf(key)]
-	if b == nil {
-		return item{}, false
-	}
-	i, ok := slices.BinarySearchFunc(b.items, key, func(it item, k string) int { return strings.Compare(it.key, k) })
+	i, ok := b.find(key)
 	if !ok {
 		return item{}, false
 	}
-	return b.items[i], true
+	return newItem(b.key(i), b.value(i)), true
 }
 
 // diff lists what leads from one part to another.
@@ -193,22 +133,15 @@ func diff(from, to *part) (changed []item, removed []string) {
 		if a == b || a.sum() == b.sum() {
 			continue
 		}
-		had := map[string]digest{}
-		if a != nil {
-			for _, it := range a.items {
-				had[it.key] = it.leaf
+		for key, value := range b.all() {
+			if i, had := a.find(key); !had || !bytes.Equal(a.value(i), value) {
+				changed = append(changed, newItem(key, value))
 			}
 		}
-		if b != nil {
-			for _, it := range b.items {
-				if leaf, ok := had[it.key]; !ok || leaf != it.leaf {
-					changed = append(changed, it)
-				}
-				delete(had, it.key)
+		for key := range a.all() {
+			if _, has := b.find(key); !has {
+				removed = append(removed, key)
 			}
-		}
-		for key := range had {
-			removed = append(removed, key)
 		}
 	}
 	return changed, removed

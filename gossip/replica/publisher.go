@@ -139,10 +139,8 @@ func (p *Publisher) takeAll() map[string]bool {
 	}
 	if _, have := p.replica.store.get(p.replica.cluster); have != nil {
 		for _, b := range have.buckets {
-			if b != nil {
-				for i := range b.items {
-					keys[b.items[i].key] = true
-				}
+			for key := range b.all() {
+				keys[key] = true
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func (o *owner) answer() *pulled {
 	got := &pulled{head: o.head.signed, buckets: allBuckets()}
 	for _, b := range o.content.buckets {
 		if b != nil {
-			got.items = append(got.items, b.items...)
+			got.items = append(got.items, b.items()...)
 		}
 	}
 	return got

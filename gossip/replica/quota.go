@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"cmp"
 	"math"
 	"slices"
@@ -80,7 +81,8 @@ func (r *ImportRule) choose(p *part) *selection {
 
 // candidate is a service that a quota may leave out.
 type candidate struct {
-	item
+	key   string
+	value []byte
 	since int64
 }
 
@@ -88,17 +90,14 @@ type candidate struct {
 // octets they take.
 func (r *ImportRule) candidates(p *part) (list []*candidate, octets int) {
 	for _, b := range p.buckets {
-		if b == nil {
-			continue
-		}
-		for _, it := range b.items {
-			service, ok := parseServiceKey(it.key)
+		for key, value := range b.all() {
+			service, ok := parseServiceKey(key)
 			if !ok {
 				continue
 			}
 			if namespace, _ := service.Split(); r.admits(namespace) {
-				list = append(list, &candidate{item: it})
-				octets += len(it.key) + len(it.value)
+				list = append(list, &candidate{key: key, value: value})
+				octets += len(key) + len(value)
 			}
 		}
 	}
@@ -145,23 +144,21 @@ func lead(from *part, a *selection, to *part, b *selection, leftOut func(error))
 		if same && old.sum() == now.sum() {
 			continue
 		}
-		had := map[string]digest{}
-		for _, it := range old.all() {
-			had[it.key] = it.leaf
+		had := map[string][]byte{}
+		for key, value := range old.all() {
+			had[key] = value
 		}
-		for _, it := range now.all() {
-			leaf, known := had[it.key]
-			was := known && a.takes(it.key) == nil
-			switch err := b.takes(it.key); {
-			case err == nil && was:
-				delete(had, it.key)
-				if leaf != it.leaf {
-					changed = append(changed, it)
-				}
+		for key, value := range now.all() {
+			before, known := had[key]
+			was := known && a.takes(key) == nil
+			differs := !bytes.Equal(before, value)
+			switch err := b.takes(key); {
 			case err == nil:
-				delete(had, it.key)
-				changed = append(changed, it)
-			case !known || leaf != it.leaf:
+				delete(had, key)
+				if !was || differs {
+					changed = append(changed, newItem(key, value))
+				}
+			case !known || differs:
 				leftOut(err)
 			}
 		}
@@ -172,12 +169,4 @@ func lead(from *part, a *selection, to *part, b *selection, leftOut func(error))
 		}
 	}
 	return changed, removed
-}
-
-// all are a bucket's items.
-func (b *bucket) all() []item {
-	if b == nil {
-		return nil
-	}
-	return b.items
 }

@@ -48,7 +48,8 @@ func (s *store) decode(cluster string, changed []item, rule *ImportRule) discove
 				continue
 			}
 			if rule != nil && rule.NoAliases && len(service.Aliases) > 0 {
-				service.Aliases = nil
+				bare := *service // others may share it
+				bare.Aliases, service = nil, &bare
 				s.omit(errAlias)
 			}
 			u.Services = append(u.Services, service)

@@ -59,7 +59,8 @@ type Replica struct {
 	store   *store
 	feed    *feed
 	puller  *puller
-	links   *links
+	resumer *resumer
+	conns   *conns
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
@@ -108,7 +109,8 @@ func New(c Config) (*Replica, error) {
 		return nil, fmt.Errorf("replica: import: %w", err)
 	}
 	r.store.setImport(&c.Import)
-	r.puller, r.links = newPuller(r), newLinks(r.dial)
+	r.puller = newPuller(r)
+	r.resumer, r.conns = newResumer(r.store), newConns(r.dial)
 	r.view.Store(&c.Viewer)
 	return r, nil
 }
@@ -120,11 +122,9 @@ var ErrNameTaken = errors.New("cluster name is taken")
 // Run pulls what is missing until ctx ends, or until our cluster's name turns
 // out to belong to another cluster.
 func (r *Replica) Run(ctx context.Context) error {
+	defer r.conns.close()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		defer r.links.close()
-		return r.puller.run(ctx)
-	})
+	g.Go(func() error { return r.puller.run(ctx) })
 	g.Go(func() error { r.settle(ctx); return nil })
 	g.Go(func() error { r.sendDigests(ctx); return nil })
 	g.Go(func() error { return r.keep(ctx) })
@@ -218,7 +218,10 @@ func (r *Replica) announce(h *head, a *wire.Announcement) {
 
 // PeersChanged is called by the gossip layer when members come or go. Who came
 // may have what others could not give.
-func (r *Replica) PeersChanged() { r.puller.retry() }
+func (r *Replica) PeersChanged() {
+	r.conns.retain(r.peers())
+	r.puller.retry()
+}
 
 // refused handles an announcement that was not taken.
 func (r *Replica) refused(a *wire.Announcement, err error) {

@@ -88,7 +88,7 @@ func TestRetiredClusterIsGoneForAll(t *testing.T) {
 
 func itemsOf(p *part) (items []item) {
 	for _, b := range p.buckets {
-		items = append(items, b.all()...)
+		items = append(items, b.items()...)
 	}
 	return items
 }

@@ -293,12 +293,10 @@ func (s *Subscriber) writeSnapshot(f io.Writer, view *View) error {
 func writePart(w io.Writer, h *head, p *part) error {
 	frame, size := &wire.SnapshotPart{Head: h.signed}, 0
 	for _, b := range p.buckets {
-		if b == nil {
-			continue
-		}
-		for i := range b.items {
-			frame.Items = append(frame.Items, &wire.Item{Key: b.items[i].key, Value: b.items[i].value})
-			if size += b.items[i].size(); size >= pullChunk {
+		for key, value := range b.all() {
+			it := &wire.Item{Key: key, Value: value}
+			frame.Items = append(frame.Items, it)
+			if size += itemSize(it); size >= pullChunk {
 				if _, err := protodelim.MarshalTo(w, frame); err != nil {
 					return err
 				}

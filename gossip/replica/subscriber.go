@@ -41,6 +41,7 @@ type Subscriber struct {
 	warner    *warner
 	store     *store
 	puller    *puller
+	resumer   *resumer
 	view      atomic.Pointer[View]
 	conn      atomic.Pointer[grpc.ClientConn] // of the current session
 	connected atomic.Bool
@@ -67,6 +68,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	s.store.follows, s.store.log, s.store.omit = true, c.Logger, s.tally.refuse
 	s.forget.Store(int64(DefaultForget))
 	s.puller = newPullerFor(s.store)
+	s.resumer = newResumer(s.store)
 	s.puller.fetch, s.puller.giveUp, s.puller.full = s.fetch, hopeless, func() {}
 	s.puller.took = func(*head) {
 		s.tally.pulled("applied")
@@ -289,7 +291,7 @@ func (s *Subscriber) fetch(ctx context.Context, cluster, _ string, _ int, base *
 	if conn == nil {
 		return nil, errNoSource
 	}
-	got, err := pullFrom(ctx, conn, s.store, cluster, base)
+	got, err := s.resumer.pull(ctx, conn, cluster, base)
 	if err != nil {
 		return nil, fmt.Errorf("pull of %s: %w", cluster, err)
 	}

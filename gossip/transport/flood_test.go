@@ -222,7 +222,7 @@ func TestSources(t *testing.T) {
 		require.True(t, a.allow(sourceOf(&net.TCPAddr{IP: net.IPv4(10, byte(i>>16), byte(i>>8), byte(i))})))
 		require.LessOrEqual(t, len(a.bySource), maxSources)
 	}
-	ms := newMeters(DefaultRates())
+	ms := newMeters(DefaultRates(), "east")
 	for i := range 2 * maxMeters {
 		ms.of(fmt.Sprint(i))
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // halfOpen bounds connections that have not yet said who they are. When it is
-// full, the oldest of the source that has most of them has to go: an honest
+// full, the oldest of the address that has most of them has to go: an honest
 // handshake takes a few round trips, so that those who linger lose, and not
 // those who come, and a flood from one address pushes out itself.
 type halfOpen struct {

@@ -33,7 +33,6 @@ type link struct {
 	name  string
 	queue chan []byte
 	wake  chan struct{} // capacity 1: conns changed, or something is to be dialed for
-	buf   []byte        // run's, reused
 
 	mu      sync.Mutex
 	addr    string // as last given; "" while only the peer has dialed
@@ -43,6 +42,9 @@ type link struct {
 	wanted  time.Time // when a packet was last put
 	lastErr string
 }
+
+// batches are buffers for packets that leave together.
+var batches = sync.Pool{New: func() any { return new([]byte) }}
 
 // withLink finds or makes a peer's link and calls f while it can't retire.
 func (t *Transport) withLink(name string, f func(*link)) error {
@@ -271,7 +273,9 @@ func (l *link) pause(ctx context.Context, d time.Duration) {
 
 // write sends a packet and what waits behind it, without waiting for more.
 func (l *link) write(c *packetConn, b []byte) {
-	packets, buf := 1, appendFrame(l.buf[:0], b)
+	// Not kept by the link: most have nothing to send most of the time.
+	kept := batches.Get().(*[]byte)
+	packets, buf := 1, appendFrame((*kept)[:0], b)
 	octets := len(b)
 	for len(buf) < batch {
 		select {
@@ -283,7 +287,7 @@ func (l *link) write(c *packetConn, b []byte) {
 		break
 	}
 	if cap(buf) <= 2*batch {
-		l.buf = buf
+		defer func() { *kept = buf; batches.Put(kept) }()
 	}
 	l.mu.Lock()
 	l.octets -= octets

@@ -16,17 +16,24 @@ const maxMeters = 4096
 // excess to count as a new one.
 const calm = 2 * time.Second
 
+// ownTimes is how many times as much our own cluster's watchers may send: they
+// tell one another all news.
+const ownTimes = 8
+
 var errFlood = errors.New("cluster sent far too much")
 
 // meters are the rates of all clusters that send or have sent.
 type meters struct {
 	rates Rates
+	own   string // cluster
 
 	mu        sync.Mutex
 	byCluster map[string]*meter
 }
 
-func newMeters(r Rates) *meters { return &meters{rates: r, byCluster: map[string]*meter{}} }
+func newMeters(r Rates, own string) *meters {
+	return &meters{rates: r, own: own, byCluster: map[string]*meter{}}
+}
 
 // of finds or makes a cluster's meter.
 func (ms *meters) of(cluster string) *meter {
@@ -40,10 +47,13 @@ func (ms *meters) of(cluster string) *meter {
 			}
 			delete(ms.byCluster, other) // any: it begins anew with a full burst
 		}
-		r := ms.rates
+		r, times := ms.rates, 1
+		if cluster == ms.own {
+			times = ownTimes
+		}
 		m = &meter{
-			packets: rate.NewLimiter(rate.Limit(r.Packets), r.PacketBurst),
-			octets:  rate.NewLimiter(rate.Limit(r.Octets), r.OctetBurst),
+			packets: rate.NewLimiter(rate.Limit(times*r.Packets), times*r.PacketBurst),
+			octets:  rate.NewLimiter(rate.Limit(times*r.Octets), times*r.OctetBurst),
 			streams: rate.NewLimiter(rate.Limit(r.Streams), r.StreamBurst),
 			excess:  r.Excess, backOff: r.BackOff,
 		}

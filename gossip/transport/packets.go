@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// readBuffer takes a whole TLS record at once.
-	readBuffer = 16 << 10
+	// readBuffer takes some dozen of the usual packets at once; a larger one
+	// is read past it. A watcher has one for each of a thousand peers.
+	readBuffer = 4 << 10
 
 	// batch is how many octets of waiting packets leave in one write: a TLS
 	// record. Nothing ever waits for a batch to fill.

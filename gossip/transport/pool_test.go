@@ -34,11 +34,17 @@ type member struct {
 func startMember(t testing.TB, cfg Config, join ...string) *member {
 	t.Helper()
 	m := &member{running: start(t, cfg), echo: &echo{messages: make(chan string, 1024)}}
-	pool, err := gossip.New(gossip.Config{
-		Name: cfg.Name, Advertise: m.Addr().String(), Join: join,
-		Transport: m.Transport, Handler: m.echo,
-		Logger: slog.New(slog.NewTextHandler(m.logs, nil)),
-	})
+	m.runPool(t, gossip.Config{Join: join})
+	return m
+}
+
+// runPool starts the pool of a transport that runs.
+func (m *member) runPool(t testing.TB, c gossip.Config) {
+	t.Helper()
+	c.Name, c.Advertise = m.cfg.Name, m.Addr().String()
+	c.Transport, c.Handler = m.Transport, m.echo
+	c.Logger = slog.New(slog.NewTextHandler(m.logs, nil))
+	pool, err := gossip.New(c)
 	require.NoError(t, err)
 	m.Pool = pool
 	ctx, cancel := context.WithCancel(context.Background())
@@ -50,7 +56,6 @@ func startMember(t testing.TB, cfg Config, join ...string) *member {
 		m.running.stop()
 	})
 	t.Cleanup(m.stop)
-	return m
 }
 
 func (m *member) names() []string {

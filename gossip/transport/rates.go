@@ -24,12 +24,14 @@ type Rates struct {
 // each: no honest cluster comes near, and a hostile one costs at most a tenth
 // of a core.
 //
-//   - Packets and octets: a watcher gossips to a member at most five packets of
-//     8 KiB a second (and to 3 of 3,000 members at a time, so in a large pool
-//     hardly ever), answers and makes some probes, and pushes each version of
-//     its cluster's part: ten a second while services change all the time,
-//     hundreds for some seconds when many lose their last endpoint at once.
-//     Three watchers: 3 × 5 + 3 × 5 + 10 packets and some 250 KiB a second.
+//   - Packets and octets: memberlist sends a member at most five packets of
+//     8 KiB a second (in a large pool hardly any: it picks 3 of 3,000) and some
+//     probes and answers. The publisher sends each version of its part, up to
+//     7 KiB: ten a second while services change all the time, hundreds for
+//     some seconds when many lose their last endpoint at once. What others
+//     publish is sent on to one or two random members, which makes ten a
+//     second of a cluster's watchers if all clusters publish ten a second.
+//     Three watchers: 3 × (5 + 5) + 10 + 10 packets, some 300 KiB a second.
 //     1,000 packets that are read and dropped cost some 2 % of a core; what is
 //     inside is counted by package gossip, which looks into them.
 //   - Streams: a watcher pushes and pulls once in 30 s, and some ten times when

@@ -88,7 +88,7 @@ func Listen(cfg Config) (*Transport, error) {
 		metrics:  newMetrics(),
 		halfOpen: newHalfOpen(cfg.Limits.Handshakes),
 		arrivals: newArrivals(cfg.Limits.Rates),
-		meters:   newMeters(cfg.Limits.Rates),
+		meters:   newMeters(cfg.Limits.Rates, cfg.Identity.ID().Cluster),
 		holdings: &holdings{n: map[holding]int{}},
 		vouched:  &vouched{conns: map[*conn]*tls.Conn{}},
 		packets:  make(chan gossip.Packet, packetBuffer),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"log/slog"
@@ -132,4 +133,38 @@ func TestMalformedChainsAreBadSignatures(t *testing.T) {
 	other.KeyID = make([]byte, len(good.KeyID))
 	_, err = west.Verify(message, other)
 	require.ErrorIs(t, err, trust.ErrBadSignature, "a chain of another key")
+}
+
+// TestOpenConnectionsAreVerifiedAgain: a change of the files is told, and a
+// peer whose root is gone is trusted no longer, though its handshake went well.
+func TestOpenConnectionsAreVerifiedAgain(t *testing.T) {
+	a, b := authority(t), authority(t)
+	dir := t.TempDir()
+	west := trust.ID{Clusterset: "prod", Cluster: "west", Role: trust.Watcher}
+	files := issue(t, dir, a, west, time.Hour)
+	i, err := trust.Load(files, "prod")
+	require.NoError(t, err)
+	east := load(t, a, "east", trust.Watcher).Client(nil, "")
+	shown, err := east.GetClientCertificate(nil)
+	require.NoError(t, err)
+	cs := tls.ConnectionState{PeerCertificates: []*x509.Certificate{shown.Leaf}}
+	require.NoError(t, i.Trusts(cs))
+	require.Error(t, i.Trusts(tls.ConnectionState{}))
+
+	changed := i.Changed()
+	require.Empty(t, changed)
+	write(t, files.CA, "no certificate")
+	require.Error(t, i.Reload())
+	select {
+	case <-changed:
+		require.Fail(t, "nothing was taken")
+	default:
+	}
+	issue(t, dir, b, west, time.Hour)
+	require.NoError(t, i.Reload())
+	<-changed
+	require.NotEqual(t, changed, i.Changed(), "the next change is told too")
+	var refused *trust.RefusedError
+	require.ErrorAs(t, i.Trusts(cs), &refused)
+	require.Equal(t, trust.ReasonWrongRoot, refused.Reason)
 }

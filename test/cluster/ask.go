@@ -111,8 +111,13 @@ func (c *Cluster) Answers(name, rrtype string, want ...string) {
 }
 
 // AgentReady tells what the agent's ready plugin says.
-func (c *Cluster) AgentReady() bool {
-	r, err := get(c.t.Context(), "http://"+c.Ready+"/ready")
+func (c *Cluster) AgentReady() bool { return c.ok("http://" + c.Ready + "/ready") }
+
+// WatcherReady tells what the watcher's readiness probe gets.
+func (c *Cluster) WatcherReady() bool { return c.ok("http://" + c.HTTP + "/readyz") }
+
+func (c *Cluster) ok(url string) bool {
+	r, err := get(c.t.Context(), url)
 	if err != nil {
 		return false
 	}

@@ -80,6 +80,13 @@ func (p *Process) Running() bool {
 	}
 }
 
+// PID is the process id of a program that runs.
+func (p *Process) PID() int {
+	p.t.Helper()
+	require.True(p.t, p.Running(), "%s does not run", p.Name)
+	return p.cmd.Process.Pid
+}
+
 // Stop asks the program to end, waits until it has, and wants exit code 0.
 func (p *Process) Stop() {
 	p.t.Helper()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,6 +72,10 @@ type Spec struct {
 	// Debug makes its processes log all that they can, the versions that they
 	// show among it.
 	Debug bool
+	// Seeds are addresses that it joins through, beside those of the set.
+	Seeds []string
+	// AgentEnv is added to the agent's environment, as in "GOGC=50".
+	AgentEnv []string
 }
 
 // marker is the service that each cluster exports, to be seen by the others.
@@ -132,13 +137,14 @@ func (s *Set) place(spec Spec) *Cluster {
 	}
 	c.Watcher, c.Gossip, c.HTTP = c.Watchers[0].Process, c.Watchers[0].Gossip, c.Watchers[0].HTTP
 	c.Agent = c.process("agent", 0, "dns", "-conf", c.Corefile())
+	c.Agent.env = append(c.Agent.env, spec.AgentEnv...)
 	s.Clusters = append(s.Clusters, c)
 	return c
 }
 
 func (s *Set) write(c *Cluster) {
 	s.t.Helper()
-	var join []string
+	join := slices.Clone(c.Seeds)
 	for _, other := range s.Clusters {
 		if other != c {
 			join = append(join, other.Gossip)

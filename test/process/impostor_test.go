@@ -123,9 +123,9 @@ func join(t *testing.T, as *cluster.Cluster, through ...*cluster.Cluster) *gossi
 type deaf struct{}
 
 func (deaf) HandleMessage(string, []byte) {}
-func (deaf) HandleDigest([]byte)  {}
-func (deaf) Digest() []byte       { return nil }
-func (deaf) PeersChanged()        {}
+func (deaf) HandleDigest([]byte)          {}
+func (deaf) Digest() []byte               { return nil }
+func (deaf) PeersChanged()                {}
 
 // forge makes a head of a cluster that another cluster's watcher has signed,
 // far newer than the true one.

@@ -26,7 +26,7 @@ func (p *Port) WritePacket(b []byte, to gossip.Peer) (time.Time, error) {
 	if !ok {
 		return now, nil
 	}
-	time.AfterFunc(delay, func() { dest.deliver(gossip.Packet{Buf: b, From: p.addr, At: time.Now()}) })
+	time.AfterFunc(delay, func() { dest.deliver(gossip.Packet{Buf: b, From: p.addr, Sender: p.name, At: time.Now()}) })
 	return now, nil
 }
 
