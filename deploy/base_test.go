@@ -3,15 +3,19 @@
 package deploy_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"github.com/isthmus-dns/isthmus/test/kubetest"
@@ -140,6 +144,53 @@ func TestBaseIsAccepted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSiblingsFindOneAnother: more than one watcher stands behind the one
+// address that other clusters know, so the configuration must name a Service
+// that gives the address of each, ready or not.
+func TestSiblingsFindOneAnother(t *testing.T) {
+	var config struct {
+		Gossip struct {
+			Siblings []string `json:"siblings"`
+		} `json:"gossip"`
+	}
+	read(t, "watcher.yaml", &config)
+	require.Len(t, config.Gossip.Siblings, 1)
+
+	var deployment appsv1.Deployment
+	read(t, "watcher-deployment.yaml", &deployment)
+	require.Greater(t, *deployment.Spec.Replicas, int32(1))
+	var pdb policyv1.PodDisruptionBudget
+	read(t, "watcher-pdb.yaml", &pdb)
+	require.Less(t, pdb.Spec.MaxUnavailable.IntVal, *deployment.Spec.Replicas, "one goes on")
+
+	services, err := os.ReadFile(filepath.Join("base", "watcher-services.yaml"))
+	require.NoError(t, err)
+	objects, err := kubetest.Decode(services)
+	require.NoError(t, err)
+	found := false
+	for _, object := range objects {
+		var service corev1.Service
+		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &service))
+		address := fmt.Sprintf("%s.%s.svc:%d", service.Name, service.Namespace, service.Spec.Ports[0].Port)
+		if address != config.Gossip.Siblings[0] {
+			continue
+		}
+		found = true
+		require.Equal(t, corev1.ClusterIPNone, service.Spec.ClusterIP)
+		require.True(t, service.Spec.PublishNotReadyAddresses)
+		require.Equal(t, deployment.Spec.Template.Labels["app.kubernetes.io/name"], service.Spec.Selector["app.kubernetes.io/name"])
+	}
+	require.True(t, found, "no Service is at %s", config.Gossip.Siblings[0])
+}
+
+// read reads a file of the base that holds one object.
+func read(t *testing.T, file string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("base", file))
+	require.NoError(t, err)
+	require.NoError(t, yaml.Unmarshal(data, into))
 }
 
 // listens tells whether a Pod has the port that a Service's port points to.

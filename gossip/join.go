@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,7 +63,7 @@ func (p *Pool) keepJoined(ctx context.Context, j *joiner) {
 	for {
 		j.round(ctx)
 		wait := p.cfg.Tuning.RejoinInterval
-		if len(p.Members()) < 2 && len(p.cfg.Join)+p.cfg.Memory.Len() > 0 {
+		if p.lonely() && len(p.cfg.Join)+p.cfg.Memory.Len() > 0 {
 			wait, lonely = min(lonely, wait), min(2*lonely, wait)
 		} else {
 			lonely = firstRetry
@@ -73,6 +74,13 @@ func (p *Pool) keepJoined(ctx context.Context, j *joiner) {
 		case <-time.After(jitter(wait)):
 		}
 	}
+}
+
+// lonely tells whether no other cluster is known. Siblings find one another
+// first, and must not take that for the whole.
+func (p *Pool) lonely() bool {
+	own := clusterOf(p.cfg.Name)
+	return !slices.ContainsFunc(p.Members(), func(m Member) bool { return m.Cluster != own })
 }
 
 // jitter spreads a wait over 75 to 125 %, so that members that were cut off
@@ -95,7 +103,7 @@ func (j *joiner) round(ctx context.Context) {
 		}
 	}
 	lost := lostPerRound
-	if len(j.pool.Members()) < 2 {
+	if j.pool.lonely() {
 		lost = lostWhenAlone
 	}
 	for _, peer := range j.pool.roster.someLost(lost) {

@@ -56,6 +56,26 @@ func TestMembersFindOneAnother(t *testing.T) {
 	})
 }
 
+// TestSiblingsAreNotEnough: two watchers of a cluster have each other, and go
+// on looking for the other clusters as eagerly as one that is alone.
+func TestSiblingsAreNotEnough(t *testing.T) {
+	bubble(t, func(t *testing.T, net *network) {
+		const sibling, east = "10.0.0.2:7946", "10.0.1.1:7946"
+		nodes := []*node{
+			net.start(t, Config{Name: "w1.west", Advertise: sibling, Join: []string{east}}),
+			net.start(t, Config{Name: "w0.west", Advertise: seed, Join: []string{sibling, east}}),
+		}
+		defer func() { stopAll(nodes) }()
+		time.Sleep(time.Second)
+		require.Equal(t, []string{"w0.west", "w1.west"}, nodes[0].names())
+		nodes = append(nodes, net.start(t, Config{Name: "w0.east", Advertise: east}))
+		time.Sleep(settle)
+		for _, n := range nodes {
+			require.Equal(t, []string{"w0.east", "w0.west", "w1.west"}, n.names())
+		}
+	})
+}
+
 func TestDigestsTravelByPushPull(t *testing.T) {
 	bubble(t, func(t *testing.T, net *network) {
 		nodes := clusters(t, net, 2)

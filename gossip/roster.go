@@ -248,12 +248,16 @@ func (r *roster) liveAddrs() map[netip.AddrPort]bool {
 
 // someLost picks up to n lost members, of as many clusters as possible, and
 // those first that still speak to us. It forgets those that are lost for too
-// long. Go's map order does the picking: every round begins elsewhere.
+// long. Go's map order does the picking: every round begins elsewhere. It
+// leaves out those whose address a live member of their cluster speaks to us
+// from, a load balancer's: that one knows better, and a watcher that was
+// replaced has left its name for good.
 func (r *roster) someLost(n int) []Peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var back, first, more []Peer
 	taken := map[string]bool{}
+	shared := r.spokenForLocked()
 	for name, m := range r.lost {
 		p := Peer{Name: name, Addr: m.addr.String()}
 		cluster := clusterOf(name)
@@ -264,6 +268,7 @@ func (r *roster) someLost(n int) []Peer {
 			r.forgetLocked(name)
 			r.changedLocked()
 			continue
+		case shared[place{cluster, m.addr}]:
 		case taken[cluster]:
 			more = append(more, p)
 		default:
@@ -278,6 +283,23 @@ func (r *roster) someLost(n int) []Peer {
 	}
 	all := slices.Concat(back, first, more)
 	return all[:min(n, len(all))]
+}
+
+// place is where members of a cluster are.
+type place struct {
+	cluster string
+	addr    netip.AddrPort
+}
+
+// spokenForLocked are the places that live members speak to us from.
+func (r *roster) spokenForLocked() map[place]bool {
+	places := map[place]bool{}
+	for name, addr := range r.live {
+		if r.spoke.fresh(name) {
+			places[place{clusterOf(name), addr}] = true
+		}
+	}
+	return places
 }
 
 // members is the snapshot, without a lock unless something changed.

@@ -135,3 +135,21 @@ func TestWhoSpeaksIsNotDead(t *testing.T) {
 		require.Empty(t, r.members(), "it fell silent")
 	})
 }
+
+// TestNamesThatWereReplacedAreLeftAlone: behind one address, new watchers have
+// taken the place of those that are lost.
+func TestNamesThatWereReplacedAreLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoster("w0.self")
+		for _, name := range []string{"old0.east", "old1.east", "old0.west"} {
+			r.join(name, someAddr)
+			r.leave(name)
+		}
+		r.join("new0.east", someAddr)
+		require.Len(t, r.someLost(10), 3, "anybody can say that it is there")
+		r.heard("new0.east")
+		require.Equal(t, []Peer{{Name: "old0.west", Addr: someAddr.String()}}, r.someLost(10))
+		time.Sleep(2 * spokeFor)
+		require.Len(t, r.someLost(10), 3, "it fell silent")
+	})
+}

@@ -31,12 +31,31 @@ func mirrored[L runtime.Object](s *Source, resource string, client any,
 	list func(context.Context, metav1.ListOptions) (L, error),
 	watching func(context.Context, metav1.ListOptions) (apiwatch.Interface, error),
 ) cache.ListerWatcher {
+	last := &watches{}
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return reach(ctx, s, resource, func() (runtime.Object, error) { return list(ctx, o) })
+			o = last.list(o)
+			got, err := reach(ctx, s, resource, func() (runtime.Object, error) { return list(ctx, o) })
+			if err == nil {
+				last.listed()
+			}
+			return got, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-			return reach(ctx, s, resource, func() (apiwatch.Interface, error) { return watching(ctx, o) })
+			o, err := last.begin(o)
+			if err != nil {
+				return nil, err
+			}
+			tries := 0
+			got, err := reach(ctx, s, resource, func() (apiwatch.Interface, error) {
+				tries++
+				return watching(ctx, o)
+			})
+			if err == nil && tries > 1 && resumes(o) { // the API server was away meanwhile
+				got.Stop()
+				return nil, last.broken()
+			}
+			return got, err
 		},
 	}, client)
 }
@@ -68,6 +87,9 @@ func unreachable(err error) bool {
 	var answer apierrors.APIStatus
 	if !errors.As(err, &answer) {
 		return err != nil
+	}
+	if apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) {
+		return false // by 504: its etcd is older than what we saw, and asking again would not help
 	}
 	switch answer.Status().Code {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -69,18 +70,21 @@ func TestReachKnowsAnswers(t *testing.T) {
 	generic := func(code int) error {
 		return apierrors.NewGenericServerResponse(code, "GET", services, "", "<html>", 0, true)
 	}
+	future := apierrors.NewTimeoutError("Too large resource version: 9, current: 5", 1)
+	future.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge}}
 	for name, test := range map[string]struct {
 		err   error
 		again bool
 	}{
-		"forbidden":           {apierrors.NewForbidden(services, "", nil), false},
-		"gone":                {apierrors.NewResourceExpired("too old"), false},
-		"too many requests":   {apierrors.NewTooManyRequests("later", 1), false},
-		"internal error":      {apierrors.NewInternalError(errRefused), false},
-		"bad gateway":         {generic(502), true},
-		"service unavailable": {apierrors.NewServiceUnavailable("starting"), true},
-		"gateway timeout":     {generic(504), true},
-		"connection refused":  {errRefused, true},
+		"version of the future": {future, false},
+		"forbidden":             {apierrors.NewForbidden(services, "", nil), false},
+		"gone":                  {apierrors.NewResourceExpired("too old"), false},
+		"too many requests":     {apierrors.NewTooManyRequests("later", 1), false},
+		"internal error":        {apierrors.NewInternalError(errRefused), false},
+		"bad gateway":           {generic(502), true},
+		"service unavailable":   {apierrors.NewServiceUnavailable("starting"), true},
+		"gateway timeout":       {generic(504), true},
+		"connection refused":    {errRefused, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

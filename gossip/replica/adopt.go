@@ -37,20 +37,24 @@ func (s *store) adopt(cluster string, got *pulled, base *part) (*head, outcome, 
 	}
 	rules := s.imports.Load()
 	update := s.update(cluster, base, next) // which takes long for a large part
+	began := s.ahead(h, base, rules, &update)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	have := s.clusters[h.Cluster]
-	if err := s.checkLocked(have, h); err != nil {
+	if err := s.checkLocked(have, h); err != nil || s.knowsLocked(have, h) {
+		if began {
+			s.backLocked(cluster)
+		}
 		return nil, old, err
-	}
-	if s.knowsLocked(have, h) {
-		return nil, old, nil
 	}
 	current := emptyPart
 	if have != nil {
 		current = have.part
 	}
-	if current != base || rules != s.imports.Load() { // changed meanwhile
+	switch changed := current != base || rules != s.imports.Load(); {
+	case changed && began:
+		update = s.whole(cluster, next)
+	case changed:
 		update = s.update(cluster, current, next)
 	}
 	s.commitLocked(h, next, update)

@@ -2,7 +2,10 @@ package replica
 
 import (
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -107,7 +110,7 @@ func BenchmarkPartReplace(b *testing.B) {
 	p := large(b, 100_000)
 	var items []item
 	for _, bucket := range p.buckets {
-		items = append(items, bucket.items()...)
+		items = append(items, bucket.all()...)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -130,5 +133,50 @@ func BenchmarkAdoptWhole(b *testing.B) {
 		if _, _, err := r.store.adopt("east", got, emptyPart); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkAdoptBeside is BenchmarkAdoptWhole with others at work: somebody
+// who looks names up, and a heartbeat of another cluster that wants in. It
+// reports how long those took at worst and at the 99th percentile.
+func BenchmarkAdoptBeside(b *testing.B) {
+	o := owns(b, "east", &wire.Head{Epoch: 1, Seq: 1})
+	o.content = large(b, 100_000)
+	o.head, _ = from(b, o.identity(b), &wire.Head{Epoch: 1, Seq: 1}, o.content)
+	got := o.answer()
+	msgs := beats(b, "north", 20_000)
+	var lookups, heartbeats []time.Duration
+	b.ReportAllocs()
+	for b.Loop() {
+		r := alone(b, "west")
+		done := make(chan struct{})
+		var beside sync.WaitGroup
+		beside.Go(func() {
+			for i := 0; !closed(done); i++ {
+				key := discovery.MakeKey("production", fmt.Sprint("service-", i%100_000))
+				begun := time.Now()
+				r.config.Table.Lookup(key)
+				lookups = append(lookups, time.Since(begun))
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+		beside.Go(func() {
+			for i := 0; !closed(done) && i < len(msgs); i++ {
+				begun := time.Now()
+				r.HandleMessage("w0.north", msgs[i])
+				heartbeats = append(heartbeats, time.Since(begun))
+				time.Sleep(time.Millisecond)
+			}
+		})
+		if _, _, err := r.store.adopt("east", got, emptyPart); err != nil {
+			b.Fatal(err)
+		}
+		close(done)
+		beside.Wait()
+	}
+	for what, list := range map[string][]time.Duration{"lookup": lookups, "heartbeat": heartbeats} {
+		slices.Sort(list)
+		b.ReportMetric(float64(list[len(list)-1].Microseconds())/1e3, what+"-max-ms")
+		b.ReportMetric(float64(list[len(list)*99/100].Microseconds())/1e3, what+"-p99-ms")
 	}
 }

@@ -109,8 +109,8 @@ func (b *bucket) value(i int) []byte {
 	return b.values[from:to:to]
 }
 
-// all yields keys and values in order.
-func (b *bucket) all() iter.Seq2[string, []byte] {
+// each yields keys and values in order.
+func (b *bucket) each() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		for i := range b.size() {
 			if !yield(b.key(i), b.value(i)) {
@@ -120,10 +120,10 @@ func (b *bucket) all() iter.Seq2[string, []byte] {
 	}
 }
 
-// items are all items with their hashes.
-func (b *bucket) items() []item {
+// all are the items with their hashes.
+func (b *bucket) all() []item {
 	out := make([]item, 0, b.size())
-	for key, value := range b.all() {
+	for key, value := range b.each() {
 		out = append(out, newItem(key, value))
 	}
 	return out

@@ -77,7 +77,8 @@ func encodePrefixes(prefixes []netip.Prefix) [][]byte {
 }
 
 // decodeService reads and checks a service's record. The record must be about
-// the service that its key names.
+// the service that its key names. Its lists may be those of other services too:
+// they must not be changed.
 func decodeService(key discovery.Key, value []byte) (*discovery.Service, error) {
 	w := &wire.Service{}
 	if err := proto.Unmarshal(value, w); err != nil {

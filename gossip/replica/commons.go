@@ -43,7 +43,7 @@ func (c *commons) text(s string) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return share(&c.strings, s, s)
+	return canonical(&c.strings, s, s)
 }
 
 // portList returns an equal list.
@@ -54,7 +54,7 @@ func (c *commons) portList(list portList) portList {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return share(&c.ports, key, list)
+	return canonical(&c.ports, key, list)
 }
 
 // countList returns an equal list.
@@ -65,14 +65,14 @@ func (c *commons) countList(list counts) counts {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if shared := share(&c.counts, key, list); len(shared) == len(list) {
+	if shared := canonical(&c.counts, key, list); len(shared) == len(list) {
 		return shared
 	}
 	return list // its last count is of no zone and no endpoint
 }
 
-// share returns what is kept under a key, or keeps v.
-func share[K comparable, V any](kept *map[K]V, key K, v V) V {
+// canonical returns what is kept under a key, or keeps v.
+func canonical[K comparable, V any](kept *map[K]V, key K, v V) V {
 	if old, ok := (*kept)[key]; ok {
 		return old
 	}

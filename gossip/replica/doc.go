@@ -15,6 +15,10 @@
 //	                     └▶ puller ─Pull─▶ a peer ─▶ store.adopt
 //	watcher ─stream─▶ Subscriber ─▶ store.accept ─▶ Table (in every agent)
 //
+// What is kept is not always what is answered: the table has what the import
+// rules choose of a part (quota.go), and a retired cluster's head outlives its
+// part (retire.go).
+//
 // # Versions
 //
 // A part is a set of items (key, encoded record). Items lie in 256 buckets by

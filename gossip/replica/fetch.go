@@ -87,14 +87,14 @@ func pullFrom(ctx context.Context, conn grpc.ClientConnInterface, s *store, clus
 	return got, nil
 }
 
-// receive asks one peer for what differs from base, and ends a peer that makes
-// no progress. When the answer breaks off it returns what came, and how many of
-// the buckets named first are whole.
+// receive asks one peer for what differs from base, and bounds what it sends:
+// by the limits, and by what the owner has signed for. When the answer breaks
+// off it returns what came, and how many of the buckets named first are whole.
 func receive(ctx context.Context, conn grpc.ClientConnInterface, s *store, cluster string, base *part) (got *pulled, whole int, err error) {
 	ctx, dog, cancel := watched(ctx)
 	defer cancel() // which ends a stream that is not read to its end
 	got, whole, err = collect(ctx, conn, s, cluster, base, dog)
-	if err != nil && context.Cause(ctx) == errStalled {
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
 		err = errStalled
 	}
 	return got, whole, err

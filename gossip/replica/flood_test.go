@@ -107,7 +107,7 @@ func TestFloodByPull(t *testing.T) {
 			msg, err := message(&wire.Announcement{Head: flood.signed})
 			require.NoError(t, err)
 			for range 5 {
-				west.HandleMessage("", msg)
+				west.HandleMessage("x0.evil", msg)
 				west.HandleDigest(digestOf(t, "x0.evil", &wire.Digest{Cluster: "evil", Epoch: 1, Seq: 2}))
 			}
 			eventually(t, "refused", func() bool { return west.refusals(tt.reason) >= counted+1 })

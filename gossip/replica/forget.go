@@ -202,3 +202,13 @@ func (s *store) needless(cluster string, v discovery.Version) bool {
 	grave := s.heads.grave(cluster)
 	return grave != nil && !grave.version().Less(v)
 }
+
+// keep forgets as our watcher does: what it forgot while we were not connected
+// it may not know any more.
+func (s *Subscriber) keep(ctx context.Context) error {
+	k := &keeper{
+		store: s.store, log: s.log, forget: func() time.Duration { return time.Duration(s.forget.Load()) },
+		dropped: func(string, string) { s.dirty.Store(true) }, frozen: func(bool) {},
+	}
+	return k.run(ctx)
+}

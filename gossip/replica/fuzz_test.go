@@ -54,6 +54,11 @@ func FuzzMessage(f *testing.F) {
 	}}})
 	require.NoError(f, err)
 	f.Add(msg)
+	retired, err := sign(east, &wire.Head{Clusterset: "test", Cluster: "east", Uid: "u", Epoch: 2, Seq: 1, Root: emptyPart.root[:], Retired: true})
+	require.NoError(f, err)
+	msg, err = message(&wire.Announcement{Head: retired.signed})
+	require.NoError(f, err)
+	f.Add(msg)
 	f.Fuzz(func(_ *testing.T, msg []byte) { r.HandleMessage("", msg) })
 }
 

@@ -43,7 +43,19 @@ type guarded struct {
 	t         *testing.T
 	publisher *Publisher
 	source    answers
-	log       strings.Builder
+	log       logged
+}
+
+// logged is what a leader says while a test reads it.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
 }
 
 // guard starts a leader that has published so many services, with their
@@ -102,7 +114,29 @@ func (g *guarded) held() int {
 	return int(m.GetGauge().GetValue())
 }
 
-func (g *guarded) said(text string) int { return strings.Count(g.log.String(), text) }
+func (g *guarded) said(text string) int {
+	g.log.mu.Lock()
+	defer g.log.mu.Unlock()
+	return strings.Count(g.log.text.String(), text)
+}
+
+// last is how many questions there were, and what the last one was about.
+func (a *answers) last() (asked int, gone, emptied []discovery.Key) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.asked, slices.Sorted(slices.Values(a.gone)), a.emptied
+}
+
+func (a *answers) say(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.err = err
+}
+
+func (a *answers) times() int {
+	n, _, _ := a.last()
+	return n
+}
 
 const heldLine = "most services seem to be gone"
 
@@ -120,14 +154,12 @@ func TestMostServicesDontGoAtOnce(t *testing.T) {
 		require.Equal(t, 1, g.said("lost=25 of=30"))
 
 		pass(guardTime - 2*time.Second)
-		require.Zero(t, g.source.asked)
+		require.Zero(t, g.source.times())
 		require.Equal(t, 31, g.published())
 		pass(2 * time.Second)
-		require.Equal(t, 1, g.source.asked)
-		slices.Sort(g.source.gone)
-		want := keysOf(numbered(0, 25))
-		slices.Sort(want)
-		require.Equal(t, want, g.source.gone)
+		require.Equal(t, 1, g.source.times())
+		_, lost, _ := g.source.last()
+		require.Equal(t, slices.Sorted(slices.Values(keysOf(numbered(0, 25)))), lost)
 		require.Equal(t, 6, g.published(), "confirmed")
 		require.Zero(t, g.held())
 
@@ -200,7 +232,7 @@ func TestServicesThatComeBackWereNeverGone(t *testing.T) {
 		require.Zero(t, g.held())
 		require.Equal(t, 1, g.said("are back"))
 		pass(2 * guardTime)
-		require.Zero(t, g.source.asked)
+		require.Zero(t, g.source.times())
 		after, _ := g.store.get("east")
 		require.Equal(t, before.version(), after.version(), "nobody has heard of it")
 	})
@@ -210,15 +242,13 @@ func TestUnconfirmedLossStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startGuarded(t, 30)
 		g.lead()
-		g.source.err = errors.New("s3.production is still there")
+		g.source.say(errors.New("s3.production is still there"))
 		g.remove(0, 25)
 		pass(10 * time.Minute)
 		require.Equal(t, 30, g.published())
 		require.Equal(t, 1, g.said("not confirmed"), "once while the reason is the same")
-		require.Greater(t, g.source.asked, 10)
-		g.source.mu.Lock()
-		g.source.err = nil
-		g.source.mu.Unlock()
+		require.Greater(t, g.source.times(), 10)
+		g.source.say(nil)
 		pass(confirmPause)
 		require.Equal(t, 5, g.published())
 	})
@@ -234,7 +264,7 @@ func TestNewLeaderKnowsFewServices(t *testing.T) {
 		bring(t, g.Replica, h, before)
 		stop := g.lead()
 		require.Equal(t, 3, g.published(), "confirmed after a minute")
-		require.Equal(t, 1, g.source.asked)
+		require.Equal(t, 1, g.source.times())
 		stop()
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -242,7 +272,7 @@ func TestNewLeaderKnowsFewServices(t *testing.T) {
 		before := records(t, numbered(0, 30)...)
 		h, _ := from(t, g.config.Identity, &wire.Head{Uid: "uid-east", Epoch: 7, Seq: 5}, before)
 		bring(t, g.Replica, h, before)
-		g.source.err = errors.New("no answer")
+		g.source.say(errors.New("no answer"))
 		stop := g.lead()
 		require.Equal(t, 30, g.published())
 		now, _ := g.store.get("east")
@@ -273,8 +303,9 @@ func TestEndpointsThatVanishTogether(t *testing.T) {
 		require.Equal(t, 1, ready(g.config.Table, "s7", "east"))
 		require.Equal(t, 30, g.held())
 		pass(guardTime)
-		require.Len(t, g.source.emptied, 30)
-		require.Empty(t, g.source.gone)
+		_, lost, bareOnes := g.source.last()
+		require.Len(t, bareOnes, 30)
+		require.Empty(t, lost)
 		require.Equal(t, 0, ready(g.config.Table, "s7", "east"))
 	})
 	synctest.Test(t, func(t *testing.T) {

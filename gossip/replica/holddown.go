@@ -78,7 +78,8 @@ func withGateways(key string, value []byte, from *discovery.Service) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	s.Gateways, s.Ports = from.Gateways, slices.Clone(s.Ports) // decoded lists may be shared
+	s.Gateways = from.Gateways
+	s.Ports = slices.Clone(s.Ports) // other records share them
 	for i := range s.Ports {
 		port := &s.Ports[i]
 		port.Gateway = 0

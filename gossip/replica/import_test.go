@@ -137,7 +137,7 @@ func TestDeniedClusterLeavesNothing(t *testing.T) {
 	o := owns(t, "east", &wire.Head{Epoch: 1, Seq: 1}, service("user", 1))
 	msg, err := message(o.announcement())
 	require.NoError(t, err)
-	r.HandleMessage("", msg)
+	r.HandleMessage("x0.evil", msg)
 	r.HandleDigest(digestOf(t, "e0.east", &wire.Digest{Cluster: "east", Epoch: 1, Seq: 1}))
 	require.Empty(t, r.puller.wants)
 	require.Empty(t, r.store.heads.all())
@@ -222,7 +222,7 @@ func requireChosen(t *rapid.T, r *Replica, p *part) {
 	chosen := rule.choose(p)
 	want := 0
 	for _, b := range p.buckets {
-		for _, it := range b.items() {
+		for _, it := range b.all() {
 			key, _ := parseServiceKey(it.key)
 			e := r.config.Table.Lookup(key)
 			if chosen.takes(it.key) != nil {

@@ -19,7 +19,7 @@ func (w *lawWorld) answerOf(from *lawNode, cluster string, base *part) *pulled {
 	got := &pulled{head: h.signed, buckets: part.differing(base.prefixes())}
 	for _, n := range got.buckets {
 		if b := part.buckets[n]; b != nil {
-			got.items = append(got.items, b.items()...)
+			got.items = append(got.items, b.all()...)
 		}
 	}
 	return got
@@ -135,6 +135,19 @@ func newLawAgent(w *lawWorld) *lawAgent {
 	return &lawAgent{Subscriber: s, lawCopy: &lawCopy{
 		name: "agent" + strconv.Itoa(len(w.agents)), held: s.store, shown: map[string]discovery.Version{},
 	}}
+}
+
+// renewAgents gives all agents a life without memory.
+func (w *lawWorld) renewAgents() {
+	for _, a := range w.agents {
+		a.watcher.feed.close(a.box)
+	}
+	w.agents = nil
+	for range 2 {
+		a := newLawAgent(w)
+		a.follow(w, w.pick())
+		w.agents = append(w.agents, a)
+	}
 }
 
 // follow begins a stream: all heads, and then what comes.

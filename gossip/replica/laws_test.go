@@ -17,14 +17,15 @@ import (
 const (
 	schedulesVar     = "ISTHMUS_SCHEDULES"
 	seedVar          = "ISTHMUS_SEED"
-	defaultSchedules = 120
+	defaultSchedules = 100
 )
 
 // TestLaws runs random schedules of a clusterset in memory: messages that are
 // lost, doubled, late and out of order, replayed, or put together from others
 // by a relay; pulls from whoever, new or old, on a base that moves meanwhile;
 // watchers that crash and come back with nothing; rival leaders; sources that
-// lag; epoch stores that are lost; agents that change watchers. At each step,
+// lag; epoch stores that are lost; clusters that are retired and come back;
+// agents that change watchers. At each step,
 // no version of any cluster goes back on any node. In the end digests and pulls
 // make all tables equal, octet by octet, and where somebody led last they are
 // what its source says.
@@ -50,7 +51,7 @@ func TestLaws(t *testing.T) {
 	if schedules >= defaultSchedules { // a law about what never happens is none
 		for _, what := range []string{
 			"applied by message", "applied by pull", "forged delta", "tampered pull refused", "moving base",
-			"digest answered", "deposed", "crashed", "epochs lost", "replayed", "agent changed watchers",
+			"digest answered", "deposed", "crashed", "epochs lost", "retired", "came back", "replayed", "agent changed watchers",
 		} {
 			require.Positive(t, total[what], what)
 		}
@@ -87,11 +88,12 @@ func (w *lawWorld) step() {
 		{5, w.sendDigest},
 		{2, w.crash},
 		{1, w.loseEpochs},
+		{1, w.retire},
 		{6, w.agentReads},
 		{2, w.agentMoves},
 		{3, w.agentPulls},
 	} {
-		if w.rng.IntN(114) < op.weight {
+		if w.rng.IntN(115) < op.weight {
 			op.do()
 			w.requireForward()
 		}
@@ -127,9 +129,16 @@ func (w *lawWorld) repair() {
 		n.catchUp()
 	}
 	for _, cluster := range w.clusters {
-		w.led[cluster] = w.rng.IntN(4) > 0 || w.onlyAgentsKnow(cluster)
+		if w.onlyAgentsKnow(cluster) { // of a retirement, maybe: nobody can follow that but who did it
+			w.renewAgents()
+		}
+		w.led[cluster] = w.rng.IntN(4) > 0 && !w.isRetired(cluster)
 		if w.led[cluster] {
-			w.lead(w.watchersOf(cluster)[w.rng.IntN(2)])
+			n := w.watchersOf(cluster)[w.rng.IntN(2)]
+			for _, peer := range w.nodes { // it may not have heard that its cluster is back
+				w.digest(n, peer)
+			}
+			w.lead(n)
 		}
 	}
 	w.packets = nil
@@ -164,6 +173,9 @@ func (w *lawWorld) requireEqual() {
 		require.Equal(w.t, contents(want.held.table), contents(c.held.table), "seed %d: table of %s", w.seed, c.name)
 	}
 	for _, cluster := range w.clusters {
+		if w.isRetired(cluster) {
+			require.Empty(w.t, shownOf(want.held.table, cluster), "seed %d: %s is retired", w.seed, cluster)
+		}
 		if w.led[cluster] {
 			require.Equal(w.t, w.truth[cluster], shownOf(want.held.table, cluster), "seed %d: %s is not what its source says", w.seed, cluster)
 		}
@@ -181,7 +193,7 @@ func versionsOf(c *lawCopy) map[string]discovery.Version {
 func contentOf(p *part) map[string]string {
 	out := map[string]string{}
 	for _, b := range p.buckets {
-		for key, value := range b.all() {
+		for key, value := range b.each() {
 			out[key] = string(value)
 		}
 	}
@@ -223,10 +235,6 @@ func newLawWorld(t *testing.T, keys *lawKeys, seed uint64) *lawWorld {
 			w.nodes = append(w.nodes, w.start(cluster+strconv.Itoa(i), cluster))
 		}
 	}
-	for range 2 {
-		a := newLawAgent(w)
-		a.follow(w, w.pick())
-		w.agents = append(w.agents, a)
-	}
+	w.renewAgents()
 	return w
 }

@@ -66,9 +66,9 @@ type lawWorld struct {
 }
 
 type lawPacket struct {
-	from    string
+	from    string // a member
 	to      *lawNode
-	cluster string
+	cluster string // whose news it is, "" for digests
 	msg     []byte
 }
 
@@ -94,9 +94,21 @@ var _ Network = (*lawNode)(nil)
 
 // Send implements Network.
 func (n *lawNode) Send(member string, msg []byte) error {
-	for _, to := range n.world.nodes {
-		if to.name == member {
-			n.world.send(lawPacket{n.name, to, n.cluster, msg})
+	var m wire.Message
+	if err := proto.Unmarshal(msg, &m); err != nil {
+		return err
+	}
+	p := lawPacket{from: n.name, msg: msg}
+	if a := m.GetAnnouncement(); a != nil {
+		var h wire.Head
+		if err := unmarshalHead(a.GetHead(), &h); err != nil {
+			return err
+		}
+		p.cluster = h.Cluster
+	}
+	for _, p.to = range n.world.nodes {
+		if p.to.name == member {
+			n.world.send(p)
 		}
 	}
 	return nil
@@ -309,15 +321,15 @@ func (w *lawWorld) publish() {
 	}
 }
 
-func (w *lawWorld) elect() { w.lead(w.pick()) }
+func (w *lawWorld) elect() {
+	if n := w.pick(); n.retiredError() == nil {
+		w.lead(n)
+	}
+}
 
 // lead makes a watcher the leader. Its rival may go on for a while.
 func (w *lawWorld) lead(n *lawNode) {
-	var seen uint64
-	if h := n.store.heads.get(n.cluster); h != nil {
-		seen = h.Epoch
-	}
-	epoch, err := w.epochs[n.cluster].NextEpoch(w.t.Context(), seen)
+	epoch, err := w.epochs[n.cluster].NextEpoch(w.t.Context(), n.highestOwn())
 	require.NoError(w.t, err)
 	require.NoError(w.t, n.publisher.publish(&wire.Head{Epoch: epoch, Seq: 1}, n.publisher.takeAll()), "seed %d", w.seed)
 	n.publisher.epoch.Store(epoch)
@@ -370,13 +382,11 @@ func (w *lawWorld) onlyAgentsKnow(cluster string) bool {
 }
 
 // loseEpochs takes a cluster's epoch store away. Who leads next has heard what
-// all others hold. (A leader whose messages reached nobody before it died with
-// the store is beyond help: what is still on its way from it is lost here.)
+// all others hold, agents as well. (A leader whose messages reached nobody
+// before it died with the store is beyond help: what is still on its way from
+// it is lost here.)
 func (w *lawWorld) loseEpochs() {
 	cluster := w.cluster()
-	if w.onlyAgentsKnow(cluster) {
-		return // nobody tells the next leader
-	}
 	ofIt := func(p lawPacket) bool { return p.cluster == cluster }
 	w.packets, w.sent = slices.DeleteFunc(w.packets, ofIt), slices.DeleteFunc(w.sent, ofIt)
 	w.epochs[cluster] = &counter{}
@@ -385,7 +395,49 @@ func (w *lawWorld) loseEpochs() {
 		for _, peer := range w.nodes {
 			w.digest(n, peer)
 		}
+		for _, a := range w.agents { // of this cluster, for once
+			if h := a.held.heads.get(cluster); h != nil {
+				n.recall(encodeRecalled(h))
+			}
+		}
 	}
-	w.lead(w.watchersOf(cluster)[w.rng.IntN(2)])
+	if n := w.watchersOf(cluster)[w.rng.IntN(2)]; n.retiredError() == nil {
+		w.lead(n)
+	}
 	w.did["epochs lost"]++
+}
+
+// retire has an operator retire a cluster, or bring it back, who has looked
+// around before. Most watchers hear of it.
+func (w *lawWorld) retire() {
+	cluster, through := w.cluster(), w.pick()
+	for _, peer := range w.nodes {
+		w.digest(through, peer)
+	}
+	was := through.store.heads.get(cluster)
+	if was == nil {
+		return
+	}
+	next, err := Retirement{Identity: w.keys.watchers[cluster+"0"], Undo: was.Retired}.successor(was)
+	require.NoError(w.t, err)
+	msg, err := message(&wire.Announcement{Head: next.signed})
+	require.NoError(w.t, err)
+	w.hand(through, lawPacket{cluster: cluster, msg: msg})
+	for _, to := range w.nodes {
+		if w.rng.IntN(4) > 0 {
+			w.hand(to, lawPacket{from: through.name, cluster: cluster, msg: msg})
+		}
+	}
+	w.did[map[bool]string{false: "retired", true: "came back"}[was.Retired]]++
+}
+
+// isRetired tells whether a cluster is retired by the newest that watchers know.
+func (w *lawWorld) isRetired(cluster string) bool {
+	var newest *head
+	for _, n := range w.nodes {
+		if h := n.store.heads.get(cluster); h != nil && h.newerThan(newest) {
+			newest = h
+		}
+	}
+	return newest != nil && newest.Retired
 }

@@ -73,7 +73,7 @@ func (p *part) with(changed []item, removed []string) *part {
 	next := &part{buckets: p.buckets}
 	for n, changes := range touched {
 		var items []item
-		for _, it := range p.buckets[n].items() {
+		for _, it := range p.buckets[n].all() {
 			if _, touched := changes[it.key]; !touched {
 				items = append(items, it)
 			}
@@ -133,12 +133,12 @@ func diff(from, to *part) (changed []item, removed []string) {
 		if a == b || a.sum() == b.sum() {
 			continue
 		}
-		for key, value := range b.all() {
+		for key, value := range b.each() {
 			if i, had := a.find(key); !had || !bytes.Equal(a.value(i), value) {
 				changed = append(changed, newItem(key, value))
 			}
 		}
-		for key := range a.all() {
+		for key := range a.each() {
 			if _, has := b.find(key); !has {
 				removed = append(removed, key)
 			}

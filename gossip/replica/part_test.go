@@ -45,7 +45,7 @@ func TestRootDependsOnContentOnly(t *testing.T) {
 		buckets := direct.differing(from.prefixes())
 		for _, n := range buckets {
 			if b := direct.buckets[n]; b != nil {
-				sent = append(sent, b.items()...)
+				sent = append(sent, b.all()...)
 			}
 		}
 		pulled, ok := from.replace(buckets, sent)
@@ -124,7 +124,7 @@ func TestAnyOrderOfMessagesEndsInTheSameTable(t *testing.T) {
 		got := &pulled{head: last.signed, buckets: buckets}
 		for _, n := range buckets {
 			if b := current.buckets[n]; b != nil {
-				got.items = append(got.items, b.items()...)
+				got.items = append(got.items, b.all()...)
 			}
 		}
 		_, _, err = s.adopt("east", got, base)

@@ -139,7 +139,7 @@ func (p *Publisher) takeAll() map[string]bool {
 	}
 	if _, have := p.replica.store.get(p.replica.cluster); have != nil {
 		for _, b := range have.buckets {
-			for key := range b.all() {
+			for key := range b.each() {
 				keys[key] = true
 			}
 		}

@@ -51,7 +51,7 @@ func bring(t *testing.T, r *Replica, h *head, content *part) {
 	got := &pulled{head: h.signed, buckets: allBuckets()}
 	for _, b := range content.buckets {
 		if b != nil {
-			got.items = append(got.items, b.items()...)
+			got.items = append(got.items, b.all()...)
 		}
 	}
 	taken, result, err := r.store.adopt(h.Cluster, got, emptyPart)

@@ -82,6 +82,13 @@ func newPullerFor(s *store) *puller {
 // version that is proven to exist. It tells whether that is news, and never
 // waits.
 func (p *puller) want(cluster string, v discovery.Version) bool {
+	return p.wantFrom(cluster, v, "")
+}
+
+// wantFrom is want when a watcher of that very cluster has told us: it is asked
+// first, because its sibling may be the one that it has replaced, which may
+// stand still or hang without being missed yet. "" is nobody.
+func (p *puller) wantFrom(cluster string, v discovery.Version, teller string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.wants[cluster]
@@ -95,7 +102,7 @@ func (p *puller) want(cluster string, v discovery.Version) bool {
 	default:
 		return false
 	}
-	*w = want{version: v, proven: true, have: w.have, running: w.running, from: w.from, began: w.began, renewed: w.running}
+	*w = want{version: v, proven: true, hint: teller, have: w.have, running: w.running, from: w.from, began: w.began, renewed: w.running}
 	p.poke()
 	return true
 }
@@ -123,34 +130,6 @@ func (p *puller) wantClaimed(cluster string, v discovery.Version, hint string) {
 	if !w.proven {
 		w.version = v
 	}
-}
-
-// addLocked makes a cluster's want if there is room, or if a claim can go for
-// it that is worth less.
-func (p *puller) addLocked(cluster string, proven bool) *want {
-	if len(p.wants) >= p.store.limits.Clusters && !p.evictLocked(cluster, proven) {
-		p.full()
-		return nil
-	}
-	w := &want{}
-	p.wants[cluster] = w
-	return w
-}
-
-// evictLocked drops some claim that is not being pulled. What is proven may take
-// the place of any; a claim about a cluster that we know, that of one about a
-// cluster that nobody may have.
-func (p *puller) evictLocked(newcomer string, proven bool) bool {
-	if !proven && p.store.heads.get(newcomer) == nil {
-		return false
-	}
-	for cluster, w := range p.wants {
-		if !w.proven && !w.running && (proven || p.store.heads.get(cluster) == nil) {
-			delete(p.wants, cluster)
-			return true
-		}
-	}
-	return false
 }
 
 // forget drops all wants: who told us of them is gone.

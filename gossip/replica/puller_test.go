@@ -37,7 +37,7 @@ func (o *owner) answer() *pulled {
 	got := &pulled{head: o.head.signed, buckets: allBuckets()}
 	for _, b := range o.content.buckets {
 		if b != nil {
-			got.items = append(got.items, b.items()...)
+			got.items = append(got.items, b.all()...)
 		}
 	}
 	return got
@@ -244,4 +244,18 @@ func TestHintGoesWithItsVersion(t *testing.T) {
 	require.Equal(t, "new.east", r.puller.wants["east"].hint)
 	r.puller.want("east", discovery.Version{Epoch: 1, Seq: 3})
 	require.Empty(t, r.puller.wants["east"].hint)
+}
+
+// TestNewsIsPulledFromItsOrigin: a new leader that tells of its first version is
+// asked for it before its sibling, which may be the leader that froze. Whoever
+// only passes news on may not have it yet, and is not preferred.
+func TestNewsIsPulledFromItsOrigin(t *testing.T) {
+	for sender, hint := range map[string]string{"e1.east": "e1.east", "c0.central": ""} {
+		r := alone(t, "west")
+		east := alone(t, "east")
+		_, msg := from(t, east.config.Identity, &wire.Head{Uid: "uid-east", Epoch: 2, Seq: 5}, records(t, service("user", 1)))
+		r.HandleMessage(sender, msg)
+		require.NotNil(t, r.puller.wants["east"])
+		require.Equal(t, hint, r.puller.wants["east"].hint, "told by %s", sender)
+	}
 }

@@ -90,7 +90,7 @@ type candidate struct {
 // octets they take.
 func (r *ImportRule) candidates(p *part) (list []*candidate, octets int) {
 	for _, b := range p.buckets {
-		for key, value := range b.all() {
+		for key, value := range b.each() {
 			service, ok := parseServiceKey(key)
 			if !ok {
 				continue
@@ -145,10 +145,10 @@ func lead(from *part, a *selection, to *part, b *selection, leftOut func(error))
 			continue
 		}
 		had := map[string][]byte{}
-		for key, value := range old.all() {
+		for key, value := range old.each() {
 			had[key] = value
 		}
-		for key, value := range now.all() {
+		for key, value := range now.each() {
 			before, known := had[key]
 			was := known && a.takes(key) == nil
 			differs := !bytes.Equal(before, value)

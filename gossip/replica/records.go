@@ -48,8 +48,9 @@ func (s *store) decode(cluster string, changed []item, rule *ImportRule) discove
 				continue
 			}
 			if rule != nil && rule.NoAliases && len(service.Aliases) > 0 {
-				bare := *service // others may share it
-				bare.Aliases, service = nil, &bare
+				bare := *service // which others may share
+				bare.Aliases = nil
+				service = &bare
 				s.omit(errAlias)
 			}
 			u.Services = append(u.Services, service)
@@ -95,9 +96,7 @@ func (s *store) setImport(im *Import) {
 		case !s.accepts(cluster):
 			s.dropLocked(cluster)
 		case !have.head.Retired:
-			u := s.update(cluster, emptyPart, have.part)
-			u.Whole, u.Removed = true, nil
-			s.table.Apply(cluster, u, have.head.version())
+			s.table.Apply(cluster, s.whole(cluster, have.part), have.head.version())
 		}
 	}
 }

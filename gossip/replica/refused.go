@@ -3,7 +3,9 @@ package replica
 import (
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -19,10 +21,39 @@ type warner struct {
 	log     *slog.Logger
 	limit   *rate.Limiter
 	leftOut atomic.Int64
+
+	mu   sync.Mutex
+	said map[string]time.Time // what refused has logged, and when; guarded by mu
 }
 
+const (
+	// sayAgain is how often the same thing is logged: a cluster that is refused
+	// is refused with each of its heartbeats.
+	sayAgain = 10 * time.Minute
+	// maxSaid bounds what is remembered as said.
+	maxSaid = 1024
+)
+
 func newWarner(log *slog.Logger) *warner {
-	return &warner{log: log, limit: rate.NewLimiter(warnRate, warnBurst)}
+	return &warner{log: log, limit: rate.NewLimiter(warnRate, warnBurst), said: map[string]time.Time{}}
+}
+
+// refused logs that something of a cluster was refused, unless it has said so
+// lately.
+func (w *warner) refused(cluster string, err error) {
+	what, now := cluster+" "+err.Error(), time.Now()
+	w.mu.Lock()
+	known := !w.said[what].IsZero() && now.Sub(w.said[what]) < sayAgain
+	if !known {
+		if len(w.said) >= maxSaid {
+			clear(w.said)
+		}
+		w.said[what] = now
+	}
+	w.mu.Unlock()
+	if !known {
+		w.warn("record refused", "cluster", cluster, "error", err)
+	}
 }
 
 func (w *warner) warn(message string, attrs ...any) {

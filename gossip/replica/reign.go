@@ -11,7 +11,7 @@ import (
 )
 
 // errDeposed means that our own cluster's part is not what we published last:
-// a higher epoch of it was seen.
+// a higher epoch of it was seen, at a peer or at an agent.
 var errDeposed = errors.New("another watcher publishes under a higher epoch")
 
 // errNoEpochLeft means that somebody who had a key of our cluster has signed
@@ -72,10 +72,7 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 	if expired(epochs) {
 		return errExpired // an epoch would depose the rightful leader
 	}
-	var seen uint64
-	if h := p.replica.store.heads.get(p.replica.cluster); h != nil {
-		seen = h.Epoch
-	}
+	seen := p.replica.highestOwn()
 	if seen >= maxEpoch { // before anything is stored that would have to be mended, too
 		return errNoEpochLeft
 	}
@@ -126,7 +123,7 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 // own is the current head of our part, if it is still of the given epoch.
 func (p *Publisher) own(epoch uint64) (*head, error) {
 	h := p.replica.store.heads.get(p.replica.cluster)
-	if h == nil || h.Epoch != epoch {
+	if h == nil || h.Epoch != epoch || p.replica.outdone(h) {
 		return nil, errDeposed
 	}
 	return h, nil

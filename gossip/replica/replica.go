@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,8 +65,9 @@ type Replica struct {
 	network atomic.Pointer[Network]
 	view    atomic.Pointer[View]
 
-	random    func(n int) int // rand.IntN; a test's own
-	overtaken chan struct{}   // capacity 1: a peer has brought a newer version of our own part
+	random    func(n int) int      // rand.IntN; a test's own
+	overtaken chan struct{}        // capacity 1: a peer or an agent has brought a newer version of our own part
+	recalled  atomic.Pointer[head] // the newest of our own heads that an agent has brought; nil: none
 
 	claimed   atomic.Bool           // our source has told the uid of the cluster
 	contested atomic.Pointer[error] // somebody else uses our name
@@ -103,8 +105,7 @@ func New(c Config) (*Replica, error) {
 	}
 	r.metrics = newMetrics(c.Registerer, c.Table)
 	r.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, r.refuse)
-	r.store.shared = c.Shared
-	r.store.omit, r.store.log = r.omit, c.Logger
+	r.store.log, r.store.shared, r.store.omit = r.log, c.Shared, r.omit
 	if err := c.Import.Validate(); err != nil {
 		return nil, fmt.Errorf("replica: import: %w", err)
 	}
@@ -126,8 +127,8 @@ func (r *Replica) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.puller.run(ctx) })
 	g.Go(func() error { r.settle(ctx); return nil })
-	g.Go(func() error { r.sendDigests(ctx); return nil })
 	g.Go(func() error { return r.keep(ctx) })
+	g.Go(func() error { r.sendDigests(ctx); return nil })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -153,7 +154,7 @@ func (r *Replica) HandleMessage(sender string, msg []byte) {
 	}
 	switch body := w.Body.(type) {
 	case *wire.Message_Announcement:
-		_ = r.take(sender, body.Announcement, msg) // it has counted and logged what it refused
+		_, _ = r.take(sender, body.Announcement, msg) // it has counted and logged what it refused
 	case *wire.Message_Digests:
 		r.compare(sender, body.Digests)
 	default: // of a later version; it knows that we don't know it
@@ -161,8 +162,16 @@ func (r *Replica) HandleMessage(sender string, msg []byte) {
 	}
 }
 
+// ofCluster is the member if it is a watcher of the cluster, else "".
+func ofCluster(member, cluster string) string {
+	if _, of, _ := strings.Cut(member, "."); of == cluster {
+		return member
+	}
+	return ""
+}
+
 // take applies an announcement, and sends it on if it was news.
-func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) error {
+func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) (outcome, error) {
 	h, result, err := r.store.accept(a)
 	switch {
 	case errors.Is(err, trust.ErrUnknownKey):
@@ -172,24 +181,24 @@ func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) error {
 		if unmarshalHead(a.GetHead(), claim) == nil && claim.Clusterset == r.store.clusterset {
 			r.puller.wantClaimed(claim.Cluster, discovery.Version{Epoch: claim.Epoch, Seq: claim.Seq}, sender)
 		}
-		return err
+		return old, err
 	case err != nil:
 		r.refused(a, err)
-		return err
+		return old, err
 	}
 	r.metrics.announcements.WithLabelValues(result.String()).Inc()
 	switch result {
 	case old:
-		return nil
+		return result, nil
 	case gap:
-		if r.puller.want(h.Cluster, h.version()) {
+		if r.puller.wantFrom(h.Cluster, h.version(), ofCluster(sender, h.Cluster)) {
 			r.relay(h, sender, msg)
 		}
-		return nil
+		return result, nil
 	}
 	r.learned(h, a)
 	r.relay(h, sender, msg)
-	return nil
+	return result, nil
 }
 
 // learned tells agents and our publisher what the store has taken from a peer.
@@ -236,7 +245,7 @@ func (r *Replica) refused(a *wire.Announcement, err error) {
 // refuse counts and logs what was not taken from a cluster.
 func (r *Replica) refuse(cluster string, err error) {
 	r.metrics.refused.WithLabelValues(refusalReason(err)).Inc()
-	r.warner.warn("record refused", "cluster", clip(cluster), "error", err)
+	r.warner.refused(clip(cluster), err)
 }
 
 // omit counts what import rules leave out.

@@ -155,7 +155,7 @@ func plainStatus(err error) error {
 
 // Announce implements the RPC.
 func (s *server) Announce(ctx context.Context, req *wire.AnnounceRequest) (*wire.AnnounceResponse, error) {
-	if err := s.admit(ctx, mayAnnounce); err != nil {
+	if _, err := s.admit(ctx, mayAnnounce); err != nil {
 		return nil, err
 	}
 	a := req.GetAnnouncement()
@@ -169,11 +169,15 @@ func (s *server) Announce(ctx context.Context, req *wire.AnnounceRequest) (*wire
 		return nil, status.Error(codes.ResourceExhausted, "too many calls at once")
 	}
 	msg, err := message(a)
+	result := old
 	if err == nil {
-		err = s.replica.take("", a, msg)
+		result, err = s.replica.take("", a, msg)
 	}
 	if err != nil {
 		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
+	if result == applied { // who made it is no member, so we are the first to know
+		s.replica.push(a)
 	}
 	return &wire.AnnounceResponse{}, nil
 }

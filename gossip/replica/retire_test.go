@@ -67,7 +67,7 @@ func TestRetiredClusterIsGoneForAll(t *testing.T) {
 	_, result, err := west.store.accept(&wire.Announcement{Head: before.signed})
 	require.NoError(t, err)
 	require.Equal(t, old, result)
-	_, result, err = west.store.adopt("east", &pulled{head: before.signed, buckets: allBuckets(), items: itemsOf(content)}, emptyPart)
+	_, result, err = west.store.adopt("east", &pulled{head: before.signed, buckets: allBuckets(), items: listOf(content)}, emptyPart)
 	require.NoError(t, err)
 	require.Equal(t, old, result)
 	late, _ := from(t, p.identity("east", trust.Watcher), &wire.Head{Uid: "uid-east", Epoch: 99, Seq: 1}, content)
@@ -86,9 +86,9 @@ func TestRetiredClusterIsGoneForAll(t *testing.T) {
 	eventually(t, "by pull", func() bool { exchange(away, west); return ready(away.config.Table, "user", "east") == -1 })
 }
 
-func itemsOf(p *part) (items []item) {
+func listOf(p *part) (items []item) {
 	for _, b := range p.buckets {
-		items = append(items, b.items()...)
+		items = append(items, b.all()...)
 	}
 	return items
 }

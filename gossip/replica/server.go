@@ -40,6 +40,7 @@ type server struct {
 	wire.UnimplementedReplicaServer
 	replica *Replica
 	pulls   chan struct{}
+	shares  *shares
 	streams chan struct{}
 	ending  context.Context // Serve's, so that streams end with it
 }
@@ -54,7 +55,7 @@ func (r *Replica) serve(ctx context.Context, l net.Listener, pullLimit time.Dura
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &server{
-		replica: r, ending: ctx,
+		replica: r, ending: ctx, shares: newShares(r.cluster),
 		pulls: make(chan struct{}, servedPulls), streams: make(chan struct{}, maxStreams),
 	}
 	options := []grpc.ServerOption{
@@ -102,28 +103,47 @@ func boundPulls(limit time.Duration) tap.ServerInHandle {
 	}
 }
 
-// admit refuses who may not read from us. In plaintext everybody may.
-func (s *server) admit(ctx context.Context, may func(own, id trust.ID) bool) error {
+// admit refuses who may not read from us, and returns who it is. In plaintext
+// everybody may, and is nobody.
+func (s *server) admit(ctx context.Context, may func(own, id trust.ID) bool) (trust.ID, error) {
 	own := s.replica.config.Identity.ID()
 	if s.replica.config.Identity.Plaintext() {
-		return nil
+		return trust.ID{}, nil
 	}
 	p, _ := peer.FromContext(ctx)
 	if p == nil {
-		return status.Error(codes.Unauthenticated, "connection has no peer")
+		return trust.ID{}, status.Error(codes.Unauthenticated, "connection has no peer")
 	}
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok {
-		return status.Error(codes.Unauthenticated, errNotTLS.Error())
+		return trust.ID{}, status.Error(codes.Unauthenticated, errNotTLS.Error())
 	}
 	id, err := trust.PeerID(info.State)
 	if err != nil {
-		return status.Error(codes.Unauthenticated, err.Error())
+		return trust.ID{}, status.Error(codes.Unauthenticated, err.Error())
 	}
 	if id.Clusterset != own.Clusterset || !may(own, id) {
-		return status.Errorf(codes.PermissionDenied, "%s may not read from %s: agents read from their own cluster's watchers", id, own)
+		return trust.ID{}, status.Errorf(codes.PermissionDenied, "%s may not read from %s: agents read from their own cluster's watchers", id, own)
 	}
-	return nil
+	return id, nil
+}
+
+// place takes a place for a pull.
+func (s *server) place(of trust.ID) (leave func(), err error) {
+	share := func() {}
+	if of != (trust.ID{}) {
+		var ok bool
+		if share, ok = s.shares.enter(of.Cluster); !ok {
+			return nil, status.Errorf(codes.ResourceExhausted, "too many pulls of cluster %s", of.Cluster)
+		}
+	}
+	select {
+	case s.pulls <- struct{}{}:
+		return func() { <-s.pulls; share() }, nil
+	default:
+		share()
+		return nil, status.Error(codes.ResourceExhausted, "too many pulls at once")
+	}
 }
 
 // mayPull: the watchers of the clusterset, and our own cluster's agents.
@@ -134,15 +154,15 @@ func maySubscribe(own, id trust.ID) bool { return id.Cluster == own.Cluster }
 
 // Pull implements the RPC.
 func (s *server) Pull(req *wire.PullRequest, stream grpc.ServerStreamingServer[wire.PullResponse]) error {
-	if err := s.admit(stream.Context(), mayPull); err != nil {
+	id, err := s.admit(stream.Context(), mayPull)
+	if err != nil {
 		return err
 	}
-	select {
-	case s.pulls <- struct{}{}:
-		defer func() { <-s.pulls }()
-	default:
-		return status.Error(codes.ResourceExhausted, "too many pulls at once")
+	leave, err := s.place(id)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	h, part := s.replica.store.get(req.Cluster)
 	if h == nil {
 		return status.Errorf(codes.NotFound, "cluster %q is not known here", clip(req.Cluster))
@@ -150,7 +170,7 @@ func (s *server) Pull(req *wire.PullRequest, stream grpc.ServerStreamingServer[w
 	m := &wire.PullResponse{Head: h.signed, Buckets: part.differing(req.BucketPrefixes)}
 	size := 0
 	for _, n := range m.Buckets {
-		for key, value := range part.buckets[n].all() {
+		for key, value := range part.buckets[n].each() {
 			it := &wire.Item{Key: key, Value: value}
 			m.Items = append(m.Items, it)
 			if size += itemSize(it); size >= pullChunk {
@@ -169,7 +189,7 @@ func (s *server) Pull(req *wire.PullRequest, stream grpc.ServerStreamingServer[w
 
 // Subscribe implements the RPC.
 func (s *server) Subscribe(req *wire.SubscribeRequest, stream grpc.ServerStreamingServer[wire.StreamMessage]) error {
-	if err := s.admit(stream.Context(), maySubscribe); err != nil {
+	if _, err := s.admit(stream.Context(), maySubscribe); err != nil {
 		return err
 	}
 	select {
@@ -179,6 +199,7 @@ func (s *server) Subscribe(req *wire.SubscribeRequest, stream grpc.ServerStreami
 		return status.Error(codes.ResourceExhausted, "too many agents on this watcher")
 	}
 	r := s.replica
+	r.recallFrom(stream.Context())
 	r.metrics.streams.Inc()
 	defer r.metrics.streams.Dec()
 	box := r.feed.open() // before the heads are read, so that none falls between

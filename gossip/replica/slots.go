@@ -129,3 +129,31 @@ func (w *watchdog) progressed(octets int) {
 		w.timer.Reset(stallTime)
 	}
 }
+
+// addLocked makes a cluster's want if there is room, or if a claim can go for
+// it that is worth less.
+func (p *puller) addLocked(cluster string, proven bool) *want {
+	if len(p.wants) >= p.store.limits.Clusters && !p.evictLocked(cluster, proven) {
+		p.full()
+		return nil
+	}
+	w := &want{}
+	p.wants[cluster] = w
+	return w
+}
+
+// evictLocked drops some claim that is not being pulled. What is proven may take
+// the place of any; a claim about a cluster that we know, that of one about a
+// cluster that nobody may have.
+func (p *puller) evictLocked(newcomer string, proven bool) bool {
+	if !proven && p.store.heads.get(newcomer) == nil {
+		return false
+	}
+	for cluster, w := range p.wants {
+		if !w.proven && !w.running && (proven || p.store.heads.get(cluster) == nil) {
+			delete(p.wants, cluster)
+			return true
+		}
+	}
+	return false
+}

@@ -293,7 +293,7 @@ func (s *Subscriber) writeSnapshot(f io.Writer, view *View) error {
 func writePart(w io.Writer, h *head, p *part) error {
 	frame, size := &wire.SnapshotPart{Head: h.signed}, 0
 	for _, b := range p.buckets {
-		for key, value := range b.all() {
+		for key, value := range b.each() {
 			it := &wire.Item{Key: key, Value: value}
 			frame.Items = append(frame.Items, it)
 			if size += itemSize(it); size >= pullChunk {

@@ -119,12 +119,7 @@ func (r *Replica) relay(h *head, sender string, msg []byte) {
 }
 
 // listeners is who hears of a cluster's news from us when a sender brought it.
-// News that no member brought but a command (Announce) has no origin that sends
-// it to all, so we do.
 func (r *Replica) listeners(peers []Peer, origin, sender string) []Peer {
-	if sender == "" {
-		return r.audience(peers)
-	}
 	var out []Peer
 	for _, peer := range peers {
 		if peer.Cluster != r.cluster {

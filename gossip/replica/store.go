@@ -20,7 +20,7 @@ type store struct {
 	table      *discovery.Table
 	refuse     func(cluster string, err error) // records that a cluster will miss; counts and logs
 	omit       func(err error)                 // what import rules leave out; counts
-	log        *slog.Logger
+	log        *slog.Logger                    // of what is committed; its user's
 	// follows is set for agents: which of two clusters has a name is for their
 	// watcher to say, and who missed the change must not stay with the first.
 	follows bool

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
@@ -65,7 +64,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	}
 	s := &Subscriber{config: c, log: c.Logger, warner: newWarner(c.Logger), patience: patience, tally: newTally(), room: maxSnapshot}
 	s.store = newStore(c.Identity, c.Identity.ID().Clusterset, c.Limits, c.Table, s.refuse)
-	s.store.follows, s.store.log, s.store.omit = true, c.Logger, s.tally.refuse
+	s.store.follows, s.store.log, s.store.omit = true, s.log, s.tally.refuse
 	s.forget.Store(int64(DefaultForget))
 	s.puller = newPullerFor(s.store)
 	s.resumer = newResumer(s.store)
@@ -157,7 +156,7 @@ func (s *Subscriber) session(ctx context.Context, addr string) error {
 		s.conn.Store(nil)
 		_ = conn.Close()
 	}()
-	stream, err := wire.NewReplicaClient(conn).Subscribe(ctx, &wire.SubscribeRequest{Node: s.config.Node})
+	stream, err := wire.NewReplicaClient(conn).Subscribe(s.recalling(ctx), &wire.SubscribeRequest{Node: s.config.Node})
 	if err != nil {
 		return err
 	}
@@ -223,52 +222,6 @@ func (s *Subscriber) handle(m *wire.StreamMessage) {
 	}
 }
 
-func (s *Subscriber) setView(w *wire.Viewer) {
-	v, err := decodeView(w)
-	if err == nil {
-		err = s.setRules(w)
-	}
-	if err != nil {
-		s.refuse(w.GetCluster(), err)
-		return
-	}
-	if old := s.view.Load(); old == nil || *old != *v {
-		s.view.Store(v)
-		s.dirty.Store(true)
-	}
-}
-
-// setRules takes over what the watcher accepts, and for how long.
-func (s *Subscriber) setRules(w *wire.Viewer) error {
-	im, err := decodeImport(w.GetImport())
-	if err != nil {
-		return err
-	}
-	forget := time.Duration(min(w.GetForgetSeconds(), maxForgetSeconds)) * time.Second
-	if forget == 0 {
-		forget = DefaultForget
-	}
-	s.forget.Store(int64(max(forget, MinForget)))
-	if !proto.Equal(im.encode(), s.store.imports.Load().encode()) {
-		s.store.setImport(im)
-		s.dirty.Store(true)
-	}
-	return nil
-}
-
-// maxForgetSeconds is a hundred years, which fits a time.Duration.
-const maxForgetSeconds = 100 * 365 * 24 * 3600
-
-// keep forgets as our watcher does: what it forgot while we were not connected
-// it may not know any more.
-func (s *Subscriber) keep(ctx context.Context) error {
-	k := &keeper{
-		store: s.store, log: s.log, forget: func() time.Duration { return time.Duration(s.forget.Load()) },
-		dropped: func(string, string) { s.dirty.Store(true) }, frozen: func(bool) {},
-	}
-	return k.run(ctx)
-}
-
 func (s *Subscriber) take(a *wire.Announcement) {
 	h, result, err := s.store.accept(a)
 	switch {
@@ -306,5 +259,5 @@ func hopeless(_ int, err error) bool {
 
 func (s *Subscriber) refuse(cluster string, err error) {
 	s.tally.refuse(err)
-	s.warner.warn("record refused", "cluster", clip(cluster), "error", err)
+	s.warner.refused(clip(cluster), err)
 }

@@ -88,7 +88,7 @@ func (l *later) requireIn(s *store, who string) {
 	require.Equal(l.t, l.chain.Head, h.signed.Head, who)
 	require.Equal(l.t, l.chain.Signature, h.signed.Signature, who)
 	require.Equal(l.t, l.chain.Chain, h.signed.Chain, who)
-	require.Equal(l.t, itemsOf(l.content), itemsOf(p), who)
+	require.Equal(l.t, contentOf(l.content), contentOf(p), who)
 	require.Equal(l.t, 3, ready(s.table, "user", l.cluster), who)
 	for _, c := range s.table.Clusters() {
 		if c.Cluster.Name == l.cluster {

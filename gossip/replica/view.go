@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
 )
@@ -62,3 +64,39 @@ func (r *Replica) SetView(v View) {
 		r.tellViewer()
 	}
 }
+
+func (s *Subscriber) setView(w *wire.Viewer) {
+	v, err := decodeView(w)
+	if err == nil {
+		err = s.setRules(w)
+	}
+	if err != nil {
+		s.refuse(w.GetCluster(), err)
+		return
+	}
+	if old := s.view.Load(); old == nil || *old != *v {
+		s.view.Store(v)
+		s.dirty.Store(true)
+	}
+}
+
+// setRules takes over what the watcher accepts, and for how long.
+func (s *Subscriber) setRules(w *wire.Viewer) error {
+	im, err := decodeImport(w.GetImport())
+	if err != nil {
+		return err
+	}
+	forget := time.Duration(min(w.GetForgetSeconds(), maxForgetSeconds)) * time.Second
+	if forget == 0 {
+		forget = DefaultForget
+	}
+	s.forget.Store(int64(max(forget, MinForget)))
+	if !proto.Equal(im.encode(), s.store.imports.Load().encode()) {
+		s.store.setImport(im)
+		s.dirty.Store(true)
+	}
+	return nil
+}
+
+// maxForgetSeconds is a hundred years, which fits a time.Duration.
+const maxForgetSeconds = 100 * 365 * 24 * 3600

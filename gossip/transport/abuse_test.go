@@ -62,7 +62,7 @@ func TestFramesOfUnknownKindsAreSkipped(t *testing.T) {
 }
 
 func TestSlowHandshakeEnds(t *testing.T) {
-	_, east := pair(t, Limits{HandshakeTimeout: 200 * time.Millisecond})
+	_, east := pair(t, Limits{HandshakeTimeout: time.Second})
 	for name, first := range map[string][]byte{
 		"silence":        nil,
 		"half a record":  {22, 3, 1, 0, 200, 1},

@@ -17,6 +17,12 @@ type Config struct {
 	Listen   string // host:port to bind
 	Name     string // our member name, "<watcher>.<cluster>"
 	Identity *trust.Identity
+	// Siblings are host:port of our own cluster's watchers, this one may be
+	// among them: as a rule a headless Service, which is resolved anew all the
+	// time. A connection that means one of them is handed on to it. With none,
+	// each watcher needs an address of its own.
+	Siblings []string
+	Resolver gossip.Resolver // for Siblings; nil: net.DefaultResolver
 	Limits   Limits
 	Logger   *slog.Logger
 	// Registerer takes the metrics isthmus_transport_*; nil: they go nowhere.
@@ -35,11 +41,14 @@ type Limits struct {
 	StreamsPerPeer int           // of them, from one member
 	StreamLife     time.Duration // from the hello to the end
 
+	Splices          int // connections handed on to siblings at once
+	SplicesPerSource int // of them, from one address (IPv6: one /64)
+
 	PacketConnsPerPeer int           // beyond it the oldest goes
 	QueuePackets       int           // that wait for one peer
 	QueueOctets        int           // that wait for one peer
 	WriteTimeout       time.Duration // for a batch of packets to leave, and for a frame's body to follow its header
-	IdleTimeout        time.Duration // a packet connection without a packet either way
+	IdleTimeout        time.Duration // a packet connection without a packet, a splice without an octet either way
 
 	Shares Shares // of one cluster, at once
 	Rates  Rates  // of one cluster or address
@@ -56,6 +65,12 @@ func DefaultLimits() Limits {
 		Streams:        128, // as many push/pulls as memberlist accepts
 		StreamsPerPeer: 8,
 		StreamLife:     time.Minute,
+
+		// With three watchers behind one address, two of three connections
+		// reach the wrong one: of 3,000 peers' lasting ones that is 2,000 a
+		// watcher. They may all come from one address, a load balancer's.
+		Splices:          4096,
+		SplicesPerSource: 3072,
 
 		PacketConnsPerPeer: 4, // one dialed by either side, and as many that break but don't know yet
 		QueuePackets:       256,
@@ -74,6 +89,8 @@ func (l *Limits) setDefaults() {
 		{&l.Handshakes, &d.Handshakes},
 		{&l.Streams, &d.Streams},
 		{&l.StreamsPerPeer, &d.StreamsPerPeer},
+		{&l.Splices, &d.Splices},
+		{&l.SplicesPerSource, &d.SplicesPerSource},
 		{&l.PacketConnsPerPeer, &d.PacketConnsPerPeer},
 		{&l.QueuePackets, &d.QueuePackets},
 		{&l.QueueOctets, &d.QueueOctets},
@@ -110,6 +127,11 @@ func (c *Config) Validate() error {
 	}
 	if id.Cluster != cluster {
 		return fmt.Errorf("gossip transport: member name %s says cluster %s, certificate names cluster %s", c.Name, cluster, id.Cluster)
+	}
+	for _, target := range c.Siblings {
+		if _, _, err := splitTarget(target); err != nil {
+			return fmt.Errorf("gossip transport: %w", err)
+		}
 	}
 	return nil
 }

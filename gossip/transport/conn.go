@@ -98,6 +98,14 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// closeWrite says that no more octets follow; the other direction goes on.
+func (c *conn) closeWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
+
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.t.metrics.octetsIn.Add(float64(n))

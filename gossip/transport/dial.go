@@ -30,30 +30,78 @@ func (t *Transport) dial(ctx context.Context, to gossip.Peer, k kind) (*conn, ne
 }
 
 func (t *Transport) reach(ctx context.Context, to gossip.Peer, k kind) (*conn, net.Conn, error) {
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", to.Addr)
+	sibling, direct := t.siblings.addr(to.Name)
+	if direct {
+		to.Addr = sibling.String()
+	}
+	c, err := t.connect(ctx, to.Addr)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", who(to), err)
+		err = fmt.Errorf("%s: %w", who(to), err)
+	} else {
+		var secured net.Conn
+		if secured, _, err = t.meet(ctx, c, to, k); err == nil {
+			return c, secured, nil
+		}
+	}
+	if direct && !errors.Is(ctx.Err(), context.Canceled) {
+		t.siblings.forget(sibling, err) // the next dial takes the long way
+	}
+	return nil, nil, err
+}
+
+// connect opens a TCP connection.
+func (t *Transport) connect(ctx context.Context, addr string) (*conn, error) {
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
 	}
 	c, err := t.own(raw, false)
 	if err != nil {
 		_ = raw.Close()
-		return nil, nil, err
+		return nil, err
 	}
+	return c, nil
+}
+
+// meet does TLS and the hello on a connection, and closes it when they fail.
+// The name is the answerer's.
+func (t *Transport) meet(ctx context.Context, c *conn, to gossip.Peer, k kind) (secured net.Conn, name string, err error) {
 	// Whatever happens from here to the answer, it happens until ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	secured, err := t.secure(ctx, c, to)
+	secured, err = t.secure(ctx, c, to)
 	if err == nil {
-		err = t.introduce(secured, to, k)
+		name, err = t.introduce(secured, to, k)
 	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
 		_ = c.Close()
-		return nil, nil, fmt.Errorf("%s: %w", who(to), err)
+		return nil, "", fmt.Errorf("%s: %w", who(to), err)
 	}
-	return c, secured, nil
+	return secured, name, nil
+}
+
+// ask asks who is at an address; it must be a watcher of our own cluster.
+func (t *Transport) ask(ctx context.Context, addr string) (name string, err error) {
+	c, err := t.connect(ctx, addr)
+	if err == nil {
+		_, name, err = t.meet(ctx, c, gossip.Peer{Addr: addr}, kindAsk)
+		_ = c.Close() // no more is to come
+	}
+	if err == nil {
+		// introduce has compared it with the certificate.
+		if _, cluster, _ := gossip.SplitName(name); cluster != t.id.Cluster {
+			err = fmt.Errorf("answered by %s, which is of another cluster", name)
+		}
+	}
+	result := "ok"
+	if err != nil && !errors.Is(err, gossip.ErrSelf) {
+		result = "error"
+	}
+	t.metrics.dials.WithLabelValues(kindAsk.String(), result).Inc()
+	return name, err
 }
 
 func who(p gossip.Peer) string {
@@ -103,28 +151,28 @@ func (t *Transport) allow(to gossip.Peer) func(trust.ID) error {
 	}
 }
 
-// introduce says hello and hears the answer.
-func (t *Transport) introduce(c net.Conn, to gossip.Peer, k kind) error {
+// introduce says hello and hears the answer, and from whom.
+func (t *Transport) introduce(c net.Conn, to gossip.Peer, k kind) (name string, err error) {
 	h := hello{kind: k, instance: t.instance, from: t.cfg.Name, to: to.Name}
 	if _, err := c.Write(h.encode()); err != nil {
-		return t.explainAnswer(c, err)
+		return "", t.explainAnswer(c, err)
 	}
 	a, err := readAnswer(c)
 	if err != nil {
-		return t.explainAnswer(c, err)
+		return "", t.explainAnswer(c, err)
 	}
 	if err := t.checkAnswerer(c, a.name); err != nil {
-		return err
+		return "", err
 	}
 	switch {
 	case a.code == codeSelf:
-		return gossip.ErrSelf
+		return "", gossip.ErrSelf
 	case a.code != codeOK:
-		return fmt.Errorf("refused by %s: %s", a.name, a.reason)
+		return "", fmt.Errorf("refused by %s: %s", a.name, a.reason)
 	case to.Name != "" && a.name != to.Name:
-		return fmt.Errorf("answered by %s", a.name)
+		return "", fmt.Errorf("answered by %s", a.name)
 	}
-	return nil
+	return a.name, nil
 }
 
 // checkAnswerer wants the answerer's name to fit its certificate.

@@ -8,8 +8,9 @@
 //
 // # A connection
 //
-//	TCP ─▶ TLS 1.3, both sides verified ─▶ ALPN h2 ──────────────▶ GRPC() listener
-//	                                   └▶ ALPN isthmus-gossip/1 ─▶ hello ─▶ packets or stream
+//	TCP ─▶ ClientHello ─▶ TLS 1.3, both sides verified ─▶ ALPN h2 ──────────────▶ GRPC() listener
+//	           │                                      └▶ ALPN isthmus-gossip/1 ─▶ hello ─▶ packets or stream
+//	           └▶ SNI of a sibling ─▶ copied to it, unread
 //
 // In TLS 1.3 a client has finished its handshake before the server has looked
 // at its certificate, and a refusal reaches it as a bare alert. So the hello

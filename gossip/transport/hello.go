@@ -32,6 +32,7 @@ type kind byte
 const (
 	kindPackets kind = 1
 	kindStream  kind = 2
+	kindAsk     kind = 3 // who is there? The answer is all
 )
 
 func (k kind) String() string {
@@ -40,6 +41,8 @@ func (k kind) String() string {
 		return "packets"
 	case kindStream:
 		return "stream"
+	case kindAsk:
+		return "ask"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }
@@ -84,7 +87,7 @@ func readHello(r io.Reader) (hello, error) {
 		return hello{}, fmt.Errorf("%w: version %d, want %d", errHello, head[4], helloVersion)
 	}
 	h := hello{kind: kind(head[5]), instance: [8]byte(head[6:14])}
-	if h.kind != kindPackets && h.kind != kindStream {
+	if h.kind < kindPackets || h.kind > kindAsk {
 		return hello{}, fmt.Errorf("%w: unknown %s", errHello, h.kind)
 	}
 	from, to := int(head[14]), int(head[15])

@@ -33,7 +33,7 @@ func counter(t testing.TB, r *prometheus.Registry, name, reason string) float64 
 
 // poolVictim is a pool on a real port, and an authenticated watcher of another
 // cluster that speaks memberlist's protocol as it likes.
-func poolVictim(t *testing.T) (east *member, evil hostile, refused func(reason string) float64) {
+func poolVictim(t *testing.T, streams time.Duration) (east *member, evil hostile, refused func(reason string) float64) {
 	t.Helper()
 	prod := newAuthority(t, "prod")
 	r := prometheus.NewRegistry()
@@ -41,7 +41,7 @@ func poolVictim(t *testing.T) (east *member, evil hostile, refused func(reason s
 		running: start(t, Config{Name: "w0.east", Identity: identity(t, prod, "east", trust.Watcher)}),
 		echo:    &echo{messages: make(chan string, 1024)},
 	}
-	m.runPool(t, gossip.Config{Registerer: r, Tuning: gossip.Tuning{StreamTimeout: 300 * time.Millisecond}})
+	m.runPool(t, gossip.Config{Registerer: r, Tuning: gossip.Tuning{StreamTimeout: streams}})
 	return m, hostile{id: identity(t, prod, "west", trust.Watcher)}, func(reason string) float64 {
 		return counter(t, r, "isthmus_gossip_refused_total", reason)
 	}
@@ -49,7 +49,7 @@ func poolVictim(t *testing.T) (east *member, evil hostile, refused func(reason s
 
 // TestHostilePackets sends over TLS what memberlist would choke on.
 func TestHostilePackets(t *testing.T) {
-	east, evil, refused := poolVictim(t)
+	east, evil, refused := poolVictim(t, patience)
 	conn, answer := evil.hello(t, east.Addr(), kindPackets, "w0.west")
 	require.Equal(t, codeOK, answer.code)
 	user := []byte{8, 'x'}
@@ -108,37 +108,53 @@ func header(nodes, state uint32) []byte {
 	return append(append(b, 0xa4), "Join\xc2"...)
 }
 
-// TestHostileStreams opens streams that announce too much, too little, or
-// nothing, and that come an octet at a time.
+// TestHostileStreams opens streams that announce what memberlist would choke on.
 func TestHostileStreams(t *testing.T) {
-	east, evil, refused := poolVictim(t)
+	east, evil, refused := poolVictim(t, patience)
 	require.Len(t, header(1<<20, 0), 33)
 	before := taken()
-	for _, c := range []struct {
-		name   string
-		send   []byte
-		reason string
-	}{
-		{"a header of 33 octets", header(1<<20, 0), "stream"}, // a million members
-		{"more members than there may be", header(gossip.MaxMembers+1, 0), "stream"},
-		{"a state of 4 GiB", header(1, 1<<32-1), "stream"},
-		{"compressed", append([]byte{9, 0x82}, make([]byte, 30<<10)...), "stream"},
-		{"encrypted", append([]byte{10, 0, 0, 1, 0}, make([]byte, 256)...), "stream"},
-		{"labeled", []byte{244, 1, 'a', 6}, "stream"},
-		{"user message", []byte{8, 0x81, 0xa1, 'x', 1}, "stream"},
-		{"silence", nil, "slow"},
-		{"half a header", header(1, 0)[:9], "slow"},
-		{"a header and no members", header(100, 1<<10), "slow"},
+	for name, send := range map[string][]byte{
+		"a header of 33 octets":          header(1<<20, 0), // a million members
+		"more members than there may be": header(gossip.MaxMembers+1, 0),
+		"a state of 4 GiB":               header(1, 1<<32-1),
+		"compressed":                     append([]byte{9, 0x82}, make([]byte, 30<<10)...),
+		"encrypted":                      append([]byte{10, 0, 0, 1, 0}, make([]byte, 256)...),
+		"labeled":                        {244, 1, 'a', 6},
+		"user message":                   {8, 0x81, 0xa1, 'x', 1},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			had := refused(c.reason)
-			conn, answer := evil.hello(t, east.Addr(), kindStream, "w0.west")
-			require.Equal(t, codeOK, answer.code)
-			_, _ = conn.Write(c.send) // it may be refused before the last octet
-			require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
-			_, err := io.Copy(io.Discard, conn) // memberlist may answer with an error
-			require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
-			require.Eventually(t, func() bool { return refused(c.reason) == had+1 }, patience, time.Millisecond)
+		t.Run(name, func(t *testing.T) {
+			had := refused("stream")
+			streamOut(t, evil, east, send)
+			require.Eventually(t, func() bool { return refused("stream") == had+1 }, patience, time.Millisecond)
+		})
+	}
+	require.Less(t, taken(), before+64<<20, "nothing was allocated by what a header says")
+	require.Equal(t, []string{"w0.east"}, east.names())
+}
+
+// streamOut sends octets on a stream and waits for its end.
+func streamOut(t *testing.T, from hostile, to *member, b []byte) {
+	t.Helper()
+	conn, answer := from.hello(t, to.Addr(), kindStream, "w0.west")
+	require.Equal(t, codeOK, answer.code)
+	_, _ = conn.Write(b) // it may be refused before the last octet
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+	_, err := io.Copy(io.Discard, conn) // memberlist may answer with an error
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+// TestSlowStreams opens streams on which nothing comes, or not enough in time.
+func TestSlowStreams(t *testing.T) {
+	east, evil, refused := poolVictim(t, 300*time.Millisecond)
+	for name, send := range map[string][]byte{
+		"silence":                 nil,
+		"half a header":           header(1, 0)[:9],
+		"a header and no members": header(100, 1<<10),
+	} {
+		t.Run(name, func(t *testing.T) {
+			had := refused("slow")
+			streamOut(t, evil, east, send)
+			require.Eventually(t, func() bool { return refused("slow") == had+1 }, patience, time.Millisecond)
 		})
 	}
 	t.Run("an octet at a time", func(t *testing.T) {
@@ -152,6 +168,4 @@ func TestHostileStreams(t *testing.T) {
 		}, patience, 20*time.Millisecond)
 		require.Eventually(t, func() bool { return refused("slow") == had+1 }, patience, time.Millisecond)
 	})
-	require.Less(t, taken(), before+64<<20, "nothing was allocated by what a header says")
-	require.Equal(t, []string{"w0.east"}, east.names())
 }

@@ -46,6 +46,9 @@ type metrics struct {
 	dials    *prometheus.CounterVec
 	packets  *prometheus.CounterVec
 	octets   *prometheus.CounterVec
+	splices  *prometheus.CounterVec
+	spliced  *prometheus.CounterVec
+	siblings prometheus.Gauge
 	octetsIn prometheus.Counter
 	octetOut prometheus.Counter
 	sent     prometheus.Counter
@@ -82,6 +85,18 @@ func newMetrics() *metrics {
 			Name: "isthmus_transport_octets_total",
 			Help: "Octets sent and received on all connections, TLS included.",
 		}, []string{"direction"}),
+		splices: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_transport_splices_total",
+			Help: "Accepted connections that were for a sibling, by what came of it.",
+		}, []string{"result"}),
+		spliced: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "isthmus_transport_spliced_octets_total",
+			Help: "Octets copied to and from siblings for others.",
+		}, []string{"direction"}),
+		siblings: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "isthmus_transport_siblings",
+			Help: "Other watchers of this cluster whose address is known.",
+		}),
 	}
 	m.octetsIn, m.octetOut = m.octets.WithLabelValues("in"), m.octets.WithLabelValues("out")
 	m.received, m.sent = m.packets.WithLabelValues("in"), m.packets.WithLabelValues("out")
@@ -93,7 +108,9 @@ func (m *metrics) register(r prometheus.Registerer) error {
 		return nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.conns, m.refused, m.cut, m.dropped, m.dials, m.packets, m.octets} {
+	for _, c := range []prometheus.Collector{
+		m.conns, m.refused, m.cut, m.dropped, m.dials, m.packets, m.octets, m.splices, m.spliced, m.siblings,
+	} {
 		errs = append(errs, r.Register(c))
 	}
 	return errors.Join(errs...)

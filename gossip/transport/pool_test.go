@@ -33,15 +33,24 @@ type member struct {
 // startMember runs a pool over a transport, as the watcher does.
 func startMember(t testing.TB, cfg Config, join ...string) *member {
 	t.Helper()
+	return startMemberAt(t, "", cfg, join...)
+}
+
+// startMemberAt advertises another address than its own, unless that is empty.
+func startMemberAt(t testing.TB, advertise string, cfg Config, join ...string) *member {
+	t.Helper()
 	m := &member{running: start(t, cfg), echo: &echo{messages: make(chan string, 1024)}}
-	m.runPool(t, gossip.Config{Join: join})
+	m.runPool(t, gossip.Config{Advertise: advertise, Join: join})
 	return m
 }
 
 // runPool starts the pool of a transport that runs.
 func (m *member) runPool(t testing.TB, c gossip.Config) {
 	t.Helper()
-	c.Name, c.Advertise = m.cfg.Name, m.Addr().String()
+	c.Name = m.cfg.Name
+	if c.Advertise == "" {
+		c.Advertise = m.Addr().String()
+	}
 	c.Transport, c.Handler = m.Transport, m.echo
 	c.Logger = slog.New(slog.NewTextHandler(m.logs, nil))
 	pool, err := gossip.New(c)

@@ -94,18 +94,3 @@ func TestRootsRotateUnderTraffic(t *testing.T) {
 	requireClosed(t, raw)
 	east.refusedFor(t, string(trust.ReasonWrongRoot), 1)
 }
-
-// TestConnectionsOutliveTheirCertificate: what an open connection showed may
-// have expired; its peer has a new certificate for the next one.
-func TestConnectionsOutliveTheirCertificate(t *testing.T) {
-	prod := newAuthority(t, "prod")
-	east := startRotating(t, prod, "east")
-	id, _ := issued(t, prod, trust.ID{Clusterset: "prod", Cluster: "west", Role: trust.Watcher}, 5*time.Second)
-	conn, answer := hostile{id: id}.hello(t, east.Addr(), kindPackets, "w0.west")
-	require.Equal(t, codeOK, answer.code)
-	require.Eventually(t, func() bool { return time.Now().After(id.NotAfter()) }, patience, time.Millisecond)
-	east.rotate(t, prod, prod)
-	_, err := conn.Write(appendFrame(nil, []byte("\x08still here"))) // a user message
-	require.NoError(t, err)
-	require.Equal(t, "still here", <-east.messages)
-}

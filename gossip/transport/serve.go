@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"time"
@@ -27,23 +26,25 @@ func refused(reason, format string, args ...any) error {
 	return &refusal{reason: reason, err: fmt.Errorf(format, args...)}
 }
 
+// arrival is what an accepted connection turns out to be.
+type arrival struct {
+	conn    net.Conn // secured
+	proto   string
+	through *conn // not nil: it is for a sibling, and this is the way there
+	stays   error // why one that is for a sibling stays with us
+}
+
 // serve takes an accepted connection from its first octet to its end.
 func (t *Transport) serve(ctx context.Context, c *conn) {
 	leave := t.halfOpen.enter(c)
-	secured, proto, err := t.shakeHands(ctx, c)
+	a, err := t.shakeHands(ctx, c)
 	var h hello
-	if err == nil && proto == ProtoGossip {
-		h, err = t.greet(c, secured)
-	}
-	if err == nil {
-		t.vouch(c, secured)
-	}
-	if err == nil && proto == protoGRPC {
-		err = t.holdGRPC(c, secured)
+	if err == nil && a.through == nil {
+		h, err = t.welcome(c, a)
 	}
 	evicted := leave()
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, gossip.ErrSelf):
 		_ = c.Close()
 	case evicted:
 		t.refuse(c.RemoteAddr(), refusedHalfOpen, errLimit)
@@ -51,13 +52,31 @@ func (t *Transport) serve(ctx context.Context, c *conn) {
 	case err != nil:
 		t.refuse(c.RemoteAddr(), reasonOf(err), err)
 		_ = c.Close()
-	case proto == protoGRPC:
-		t.serveGRPC(ctx, c, secured)
+	case a.through != nil:
+		t.serveSplice(c, a.through)
+	case a.proto == protoGRPC:
+		t.serveGRPC(ctx, c, a.conn)
+	case h.kind == kindAsk: // the answer was all
+		_ = c.Close()
 	case h.kind == kindStream:
-		t.serveStream(ctx, c, secured)
+		t.serveStream(ctx, c, a.conn)
 	default:
-		t.servePackets(ctx, c, secured, h.from)
+		t.servePackets(ctx, c, a.conn, h.from)
 	}
+}
+
+// welcome makes sure of who has come to us, and whether there is room.
+func (t *Transport) welcome(c *conn, a arrival) (h hello, err error) {
+	if a.proto == ProtoGossip {
+		if h, err = t.greet(c, a); err != nil {
+			return h, err
+		}
+	}
+	t.vouch(c, a.conn)
+	if a.proto == protoGRPC {
+		err = t.holdGRPC(c, a.conn)
+	}
+	return h, err
 }
 
 // reasonOf sorts an error for the metric.
@@ -78,64 +97,79 @@ func reasonOf(err error) string {
 }
 
 // shakeHands does TLS, or looks at the first octets where there is none, and
-// says what the connection speaks. The deadline it sets covers the hello too.
-//
-// A connection whose SNI names a sibling of ours is to be spliced through to
-// it: that has to be decided here, before the handshake.
-func (t *Transport) shakeHands(ctx context.Context, c *conn) (net.Conn, string, error) {
+// says what the connection speaks and whether it is for us. The deadline it
+// sets covers the hello too.
+func (t *Transport) shakeHands(ctx context.Context, c *conn) (arrival, error) {
 	if err := c.SetDeadline(time.Now().Add(t.cfg.Limits.HandshakeTimeout)); err != nil {
-		return nil, "", err
+		return arrival{}, err
+	}
+	o := &opening{conn: c}
+	head, err := o.begin()
+	if err != nil {
+		return arrival{}, err
 	}
 	if t.cfg.Identity.Plaintext() {
-		return peekProto(c)
+		return t.openPlain(ctx, o, head)
 	}
-	s := tls.Server(c, t.cfg.Identity.Server(nil, ProtoGossip, protoGRPC))
-	if err := s.HandshakeContext(ctx); err != nil {
-		return nil, "", err
-	}
-	switch proto := s.ConnectionState().NegotiatedProtocol; proto {
-	case ProtoGossip, protoGRPC:
-		return s, proto, nil
-	}
-	return nil, "", refused(refusedProtocol, "connection without an ALPN protocol: want %s or %s", ProtoGossip, protoGRPC)
+	return t.openTLS(ctx, o)
 }
 
-// peekProto tells gRPC from gossip by the first four octets.
-func peekProto(c *conn) (net.Conn, string, error) {
-	head := make([]byte, len(magic))
-	if _, err := io.ReadFull(c, head); err != nil {
-		return nil, "", err
+// openTLS shakes hands with whoever means us. crypto/tls asks for a
+// configuration when it has read the ClientHello and has written nothing: there
+// a connection whose SNI names a sibling takes its leave.
+func (t *Transport) openTLS(ctx context.Context, o *opening) (a arrival, err error) {
+	config := t.cfg.Identity.Server(nil, ProtoGossip, protoGRPC)
+	config.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		a.through, a.stays = t.detour(ctx, o, t.addressee(h.ServerName))
+		if a.through != nil {
+			return nil, errSpliced
+		}
+		o.ours()
+		return nil, nil
 	}
-	p := &prefixed{Conn: c, prefix: head}
-	switch string(head) {
+	s := tls.Server(o, config)
+	err = s.HandshakeContext(ctx)
+	switch {
+	case a.through != nil:
+		return a, nil
+	case err != nil:
+		return a, err
+	}
+	a.conn, a.proto = s, s.ConnectionState().NegotiatedProtocol
+	if a.proto != ProtoGossip && a.proto != protoGRPC {
+		return a, refused(refusedProtocol, "connection without an ALPN protocol: want %s or %s", ProtoGossip, protoGRPC)
+	}
+	return a, nil
+}
+
+// openPlain tells gRPC from gossip by the first four octets. The hello says
+// whom gossip is for; in gRPC nothing does.
+func (t *Transport) openPlain(ctx context.Context, o *opening, head string) (a arrival, err error) {
+	a.conn = o
+	switch head {
 	case magic:
-		return p, ProtoGossip, nil
+		a.proto = ProtoGossip
+		if h, err := readHello(o); err == nil {
+			a.through, a.stays = t.detour(ctx, o, h.to)
+		}
+		if a.through == nil {
+			o.again()
+		}
+		return a, nil
 	case "PRI ": // the HTTP/2 connection preface, RFC 9113 section 3.4
-		return p, protoGRPC, nil
+		a.proto = protoGRPC
+		o.ours()
+		return a, nil
 	}
-	return nil, "", refused(refusedProtocol, "connection begins with %q: neither gossip nor gRPC in plain text", head)
-}
-
-// prefixed is a connection with some octets read already.
-type prefixed struct {
-	net.Conn
-	prefix []byte
-}
-
-func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.prefix) > 0 {
-		n := copy(b, p.prefix)
-		p.prefix = p.prefix[n:]
-		return n, nil
-	}
-	return p.Conn.Read(b)
+	return a, refused(refusedProtocol, "connection begins with %q: neither gossip nor gRPC in plain text", head)
 }
 
 // greet reads the hello and answers it.
-func (t *Transport) greet(base *conn, c net.Conn) (hello, error) {
+func (t *Transport) greet(base *conn, from arrival) (hello, error) {
+	c := from.conn
 	h, err := readHello(c)
 	if err == nil {
-		err = t.checkHello(c, h)
+		err = t.checkHello(from, h)
 	}
 	if err == nil {
 		err = t.admit(base, h)
@@ -154,12 +188,12 @@ func (t *Transport) greet(base *conn, c net.Conn) (hello, error) {
 }
 
 // checkHello compares the hello with the certificate and with ourselves.
-func (t *Transport) checkHello(c net.Conn, h hello) error {
+func (t *Transport) checkHello(a arrival, h hello) error {
 	_, cluster, err := gossip.SplitName(h.from)
 	if err != nil {
 		return err
 	}
-	if s, ok := c.(*tls.Conn); ok {
+	if s, ok := a.conn.(*tls.Conn); ok {
 		id, err := trust.PeerID(s.ConnectionState())
 		switch {
 		case err != nil:
@@ -177,6 +211,8 @@ func (t *Transport) checkHello(c net.Conn, h hello) error {
 		return &refusal{reason: refusedMember, err: gossip.ErrSelf}
 	case h.from == t.cfg.Name:
 		return refused(refusedMember, "another process has the same member name, %s: give each watcher its own", h.from)
+	case h.to != "" && h.to != t.cfg.Name && a.stays != nil:
+		return refused(refusedMember, "this is %s, not %s (%w)", t.cfg.Name, h.to, a.stays)
 	case h.to != "" && h.to != t.cfg.Name:
 		return refused(refusedMember, "this is %s, not %s", t.cfg.Name, h.to)
 	}

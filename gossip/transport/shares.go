@@ -103,6 +103,9 @@ func (t *Transport) admit(c *conn, h hello) error {
 	if m.cutOff() {
 		return refused(refusedFlood, "cluster %s sent far too much: it is cut off for %s", cluster, t.cfg.Limits.Rates.BackOff)
 	}
+	if h.kind == kindAsk {
+		return nil // the answer is all it gets
+	}
 	if h.kind == kindPackets {
 		return t.hold(c, h.kind.String(), cluster, t.cfg.Limits.Shares.Packets)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -56,6 +57,7 @@ type Transport struct {
 	meters   *meters
 	holdings *holdings
 	vouched  *vouched
+	siblings *siblings
 
 	packets chan gossip.Packet
 	streams chan net.Conn
@@ -71,6 +73,9 @@ type Transport struct {
 	links    map[string]*link
 	incoming map[string]int // accepted streams by member
 	inStream int            // their sum
+
+	splicesBy map[source]int
+	inSplice  int // their sum
 }
 
 var _ gossip.Transport = (*Transport)(nil)
@@ -82,6 +87,9 @@ func Listen(cfg Config) (*Transport, error) {
 		return nil, err
 	}
 	cfg.Limits.setDefaults()
+	if cfg.Resolver == nil {
+		cfg.Resolver = net.DefaultResolver
+	}
 	t := &Transport{
 		cfg: cfg, id: cfg.Identity.ID(), log: cfg.Logger,
 		logLimit: rate.NewLimiter(logRate, logBurst),
@@ -97,7 +105,10 @@ func Listen(cfg Config) (*Transport, error) {
 		open:     map[*conn]bool{},
 		links:    map[string]*link{},
 		incoming: map[string]int{},
+
+		splicesBy: map[source]int{},
 	}
+	t.siblings = newSiblings(t, slices.Clone(cfg.Siblings))
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -149,6 +160,9 @@ func (t *Transport) Run(ctx context.Context) error {
 	t.ctx = ctx
 	t.mu.Unlock()
 	close(t.started)
+	if len(t.cfg.Siblings) > 0 {
+		t.spawn(func() { t.siblings.run(ctx) })
+	}
 	stop := context.AfterFunc(ctx, func() { _ = t.listener.Close() })
 	defer stop()
 
@@ -193,7 +207,8 @@ func (t *Transport) accept(ctx context.Context) error {
 			continue
 		}
 		wait = first
-		if !t.arrivals.allow(sourceOf(raw.RemoteAddr())) {
+		// What siblings hand on was counted where it arrived.
+		if from := sourceOf(raw.RemoteAddr()); !t.siblings.at(from) && !t.arrivals.allow(from) {
 			t.refuse(raw.RemoteAddr(), refusedRate, errRate)
 			_ = raw.Close()
 			continue

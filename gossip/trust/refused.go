@@ -42,7 +42,7 @@ func (e *RefusedError) Error() string {
 		return fmt.Sprintf("%s refused: its certificate was issued by %q, which does not chain to a trusted root (%s)",
 			peer, e.Issuer, strings.Join(e.Trusted, ", "))
 	case ReasonExpired:
-		return fmt.Sprintf("%s refused: certificate issued by %q: %v", peer, e.Issuer, e.Err)
+		return fmt.Sprintf("%s refused: certificate issued by %q: %v (the clock is this machine's)", peer, e.Issuer, e.Err)
 	}
 	return fmt.Sprintf("%s refused: %v", peer, e.Err)
 }

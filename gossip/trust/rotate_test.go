@@ -151,6 +151,15 @@ func TestOpenConnectionsAreVerifiedAgain(t *testing.T) {
 	require.NoError(t, i.Trusts(cs))
 	require.Error(t, i.Trusts(tls.ConnectionState{}))
 
+	// What an open connection showed may have expired; its peer has a new
+	// certificate for the next one.
+	old, err := trust.Load(issue(t, t.TempDir(), a, trust.ID{Clusterset: "prod", Cluster: "east", Role: trust.Watcher}, -time.Minute), "prod")
+	require.NoError(t, err)
+	was, err := old.Client(nil, "").GetClientCertificate(nil)
+	require.NoError(t, err)
+	require.True(t, time.Now().After(was.Leaf.NotAfter))
+	require.NoError(t, i.Trusts(tls.ConnectionState{PeerCertificates: []*x509.Certificate{was.Leaf}}))
+
 	changed := i.Changed()
 	require.Empty(t, changed)
 	write(t, files.CA, "no certificate")

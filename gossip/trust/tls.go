@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 )
@@ -62,6 +63,9 @@ func (i *Identity) verifyPeer(cs tls.ConnectionState, allow func(ID) error) (ID,
 	m := i.current.Load()
 	claimed := claimedID(cs.PeerCertificates[0])
 	spiffe, _, err := x509svid.Verify(cs.PeerCertificates, m.bundle)
+	if at := verifyTime(m.svid.Certificates[0], cs.PeerCertificates[0], time.Now()); err != nil && !at.IsZero() {
+		spiffe, _, err = x509svid.Verify(cs.PeerCertificates, m.bundle, x509svid.WithTime(at))
+	}
 	if err != nil {
 		return ID{}, refusal(claimed, cs.PeerCertificates, m.bundle, err)
 	}

@@ -64,6 +64,11 @@ type Spec struct {
 	Authority *trust.Authority
 	// Trusts are the roots that it accepts; the set's if empty.
 	Trusts []*trust.Authority
+	// Seeds are addresses that it joins through, beside those of the set.
+	Seeds []string
+	// WatcherEnv and AgentEnv are added to the processes' environment, as in
+	// "GOGC=50".
+	WatcherEnv, AgentEnv []string
 	// Source is what its watchers read, as in watcher.yaml; a folder of
 	// manifests if empty.
 	Source string
@@ -72,10 +77,6 @@ type Spec struct {
 	// Debug makes its processes log all that they can, the versions that they
 	// show among it.
 	Debug bool
-	// Seeds are addresses that it joins through, beside those of the set.
-	Seeds []string
-	// AgentEnv is added to the agent's environment, as in "GOGC=50".
-	AgentEnv []string
 }
 
 // marker is the service that each cluster exports, to be seen by the others.
@@ -167,6 +168,7 @@ func (c *Cluster) watcher(n int) *Watcher {
 		args = append(args, "--log-level", "debug")
 	}
 	w.Process = c.process(role, n, args...)
+	w.env = append(w.env, c.WatcherEnv...)
 	return w
 }
 

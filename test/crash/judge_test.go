@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,6 +33,9 @@ type scene struct {
 	rand    *rand.Rand
 	seed    uint64
 	away    func()
+	// strangers are lives of processes that were refused by all others: what
+	// they hold is none of the clusterset's.
+	strangers map[history.Node]bool
 }
 
 // newScene starts a load on a cluster, and the onlookers. All processes run.
@@ -44,7 +48,7 @@ func newScene(t *testing.T, s *cluster.Set, name string, to source) *scene {
 		require.NoError(t, err, seedEnv)
 	}
 	t.Logf("%s=%d", seedEnv, seed)
-	sc := &scene{T: t, set: s, history: history.New(), rand: rand.New(rand.NewPCG(seed, 0)), seed: seed}
+	sc := &scene{T: t, set: s, history: history.New(), rand: rand.New(rand.NewPCG(seed, 0)), seed: seed, strangers: map[history.Node]bool{}}
 	t.Cleanup(func() { sc.keep() })
 	sc.load = newLoad(t, name, to, sc.history, seed)
 	for range few {
@@ -130,7 +134,7 @@ func (sc *scene) judge() {
 		commits, err := readLog(p)
 		require.NoError(sc, err)
 		require.NotEmpty(sc, commits, "%s logs no commits", p.Name)
-		sc.history.Commit(commits...)
+		sc.history.Commit(slices.DeleteFunc(commits, func(c history.Commit) bool { return sc.strangers[c.Node] })...)
 	}
 	commits, looks, writes := sc.history.Size()
 	sc.Logf("judged: %d commits of %d nodes, %d looks, %d writes", commits, len(sc.nodes()), looks, writes)
@@ -256,9 +260,4 @@ func tail(p *cluster.Process, from int64) (string, error) {
 		return "", fmt.Errorf("log of %s: %w", p.Name, err)
 	}
 	return string(text[:n]), nil
-}
-
-// recordRestore tells the history that the cluster's source was put back.
-func (sc *scene) recordRestore(began time.Time, truth map[string]int) {
-	sc.history.Restore(history.Restore{Cluster: sc.load.cluster, Began: began, Truth: truth})
 }

@@ -196,6 +196,25 @@ func get(ctx context.Context, url string, into any) error {
 	return json.NewDecoder(r.Body).Decode(into)
 }
 
+// epochAt is the epoch of a cluster's part that a watcher has, 0 if none.
+func epochAt(w *cluster.Watcher, of string) uint64 {
+	var status struct {
+		Clusters []struct {
+			Name  string
+			Epoch uint64
+		}
+	}
+	if get(context.Background(), "http://"+w.HTTP+"/api/v1/status", &status) != nil {
+		return 0
+	}
+	for _, c := range status.Clusters {
+		if c.Name == of {
+			return c.Epoch
+		}
+	}
+	return 0
+}
+
 // leads tells whether a watcher says that it publishes.
 func leads(w *cluster.Watcher) bool {
 	if !w.Running() {

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/test/cluster"
+	"github.com/isthmus-dns/isthmus/test/history"
 	"github.com/isthmus-dns/isthmus/test/kubetest"
 )
 
@@ -87,6 +88,24 @@ func TestLeaderKilled(t *testing.T) {
 	sc.judge()
 }
 
+// TestLeaderStopped ends the leader as the kubelet does, in the middle of a
+// burst: it gives the Lease up, and the other one publishes at once what it has
+// seen itself. That must not be less than what the old leader had published.
+func TestLeaderStopped(t *testing.T) {
+	sc, _ := elected(t)
+	for range of(5, 100) {
+		leader, other := sc.leader()
+		sc.load.burst(true)
+		time.Sleep(sc.between(0, 500*time.Millisecond))
+		leader.Stop()
+		eventually(t, "the other watcher takes over", func() bool { return leads(other) })
+		time.Sleep(sc.between(0, 200*time.Millisecond))
+		leader.Start()
+		sc.load.burst(false)
+	}
+	sc.judge()
+}
+
 // killAtRandom kills at a random moment of a burst.
 func (sc *scene) killAtRandom(w *cluster.Watcher) {
 	sc.Helper()
@@ -108,7 +127,7 @@ func (sc *scene) killAtPublication(w *cluster.Watcher) {
 // under its old epoch changes nothing anywhere.
 func TestLeaderFrozen(t *testing.T) {
 	sc, _ := elected(t)
-	for range of(2, 20) {
+	for n := range of(2, 20) {
 		leader, other := sc.leader()
 		sc.load.burst(true)
 		time.Sleep(sc.between(0, 500*time.Millisecond))
@@ -116,6 +135,11 @@ func TestLeaderFrozen(t *testing.T) {
 		from := size(t, other.Process)
 		eventually(t, "the other watcher takes over", func() bool { return leads(other) })
 		sc.logged(other.Process, from, `"msg":"publishing"`)
+		if n%2 == 0 {
+			began := time.Now()
+			sc.followed(other)
+			t.Logf("all follow the new leader %v after it took its epoch, with the old one frozen", time.Since(began).Round(time.Millisecond))
+		}
 		time.Sleep(sc.between(0, 2*time.Second))
 		leader.Thaw()
 		time.Sleep(sc.between(500*time.Millisecond, 1500*time.Millisecond)) // more load to be wrong under
@@ -125,64 +149,82 @@ func TestLeaderFrozen(t *testing.T) {
 	sc.judge()
 }
 
-// TestOldBackup puts east's etcd back to an old backup under running watchers:
-// services and the epoch's ConfigMap are older than what all others hold.
-// Nobody takes a version below what it has, and all come to show what the API
-// server says now.
-func TestOldBackup(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		kills func(sc *scene)
-	}{
-		{"under running watchers", func(*scene) {}},
-		{"the leader dies afterwards", func(sc *scene) {
-			leader, other := sc.leader()
-			leader.Kill()
-			eventually(sc.T, "the other watcher takes over", func() bool { return leads(other) })
-			leader.Start()
-		}},
-		{"both watchers die at once", func(sc *scene) {
-			for _, w := range sc.set.Clusters[2].Watchers {
-				w.Kill()
-			}
-			for _, w := range sc.set.Clusters[2].Watchers {
-				w.Start()
-			}
-		}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			sc, kube := elected(t)
-			to := sc.load.to.(server)
-			sc.leader()
-			time.Sleep(sc.between(500*time.Millisecond, time.Second)) // of changes
-			backup := kube.Backup()
-			epoch, err := to.epoch()
-			require.NoError(t, err)
-			sc.newEpochs(3)
-			sc.load.stop()
-			sc.restore(kube, backup)
-			restored, err := to.epoch()
-			require.NoError(t, err)
-			require.Less(t, restored, epoch+3, "the backup is old")
-			tt.kills(sc)
-			sc.load.run()
-			sc.leader()
-			time.Sleep(time.Second) // of changes
-			sc.judge()
+// followed waits until the other clusters' watchers have a version of the
+// epoch that a watcher of east publishes under.
+func (sc *scene) followed(w *cluster.Watcher) {
+	sc.Helper()
+	for _, c := range sc.set.Clusters[:2] {
+		eventually(sc.T, "watchers of other clusters follow", func() bool {
+			return epochAt(c.Watchers[0], "east") >= epochAt(w, "east") && epochAt(w, "east") > 0
 		})
 	}
 }
 
-// newEpochs has a leader give up and take the Lease again.
-func (sc *scene) newEpochs(n int) {
-	sc.Helper()
-	for range n {
-		leader, _ := sc.leader()
-		from := size(sc.T, leader.Process)
-		leader.Kill()
-		leader.Start()
-		sc.logged(leader.Process, from, `"msg":"publishing"`)
+// TestOldBackup puts east's etcd back to old backups: services and the epoch's
+// ConfigMap are older than what all others hold. Nobody takes a version below
+// what it has, and all come to show what the API server says now, be the
+// watchers left alone, the leader killed afterwards, or both.
+func TestOldBackup(t *testing.T) {
+	sc, kube := elected(t)
+	watchers := sc.set.Clusters[2].Watchers
+	for n := range of(3, 30) {
+		sc.leader()
+		time.Sleep(sc.between(500*time.Millisecond, time.Second)) // of changes
+		backup := kube.Backup()
+		epoch := sc.epoch()
+		sc.newEpoch()
+		require.Greater(t, sc.epoch(), epoch, "the backup is old")
+		sc.load.stop()
+		sc.outrun()
+		sc.restore(kube, backup)
+		switch n % 3 {
+		case 1:
+			leader, other := sc.leader()
+			leader.Kill()
+			eventually(sc.T, "the other watcher takes over", func() bool { return leads(other) })
+			leader.Start()
+		case 2:
+			for _, w := range watchers {
+				w.Kill()
+			}
+			for _, w := range watchers {
+				w.Start()
+			}
+		}
+		sc.load.run()
 	}
+	sc.leader()
+	time.Sleep(time.Second) // of changes
+	sc.judge()
+}
+
+func (sc *scene) epoch() uint64 {
+	sc.Helper()
+	n, err := sc.load.to.(server).epoch()
+	require.NoError(sc, err)
+	return n
+}
+
+// outrun writes more than a starting API server does, so that what watchers saw
+// last has a revision that the restored etcd has not given out yet.
+func (sc *scene) outrun() {
+	sc.Helper()
+	for range 300 {
+		require.NoError(sc, sc.load.step())
+	}
+	for _, c := range sc.set.Clusters {
+		eventually(sc.T, "all have seen the last change", func() bool { return sc.agent(c) == 0 })
+	}
+}
+
+// newEpoch has a leader give up and take the Lease again.
+func (sc *scene) newEpoch() {
+	sc.Helper()
+	leader, _ := sc.leader()
+	from := size(sc.T, leader.Process)
+	leader.Kill()
+	leader.Start()
+	sc.logged(leader.Process, from, `"msg":"publishing"`)
 }
 
 // restore goes back to a backup and tells the history what is true then.
@@ -193,6 +235,6 @@ func (sc *scene) restore(kube *kubetest.Cluster, b kubetest.Backup) {
 	kube.Restore(b)
 	truth, err := sc.load.to.(server).truth()
 	require.NoError(sc, err)
-	sc.recordRestore(began, truth)
+	sc.history.Restore(history.Restore{Cluster: sc.load.cluster, Began: began, Truth: truth})
 	sc.load.restored(truth, above)
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,7 +25,8 @@ type site struct {
 	gateway  string // of the default set
 
 	kube     *kubetest.Cluster
-	watchers []*watcher
+	balancer *balancer // before the watchers: the address that others know
+	watchers [2]*watcher
 	agent    *process
 	dns      string // the agent's address
 }
@@ -51,7 +53,8 @@ const (
 )
 
 // startClusterset starts everything and waits until each agent knows all
-// clusters. East has two watchers. The ServiceExport CRD is nowhere yet.
+// clusters. Each has two watchers behind one address, which is all that other
+// clusters and its own agent know of them. The ServiceExport CRD is nowhere yet.
 func startClusterset(t *testing.T) *clusterset {
 	t.Helper()
 	binary(t) // skips before anything starts
@@ -79,9 +82,9 @@ func startClusterset(t *testing.T) *clusterset {
 func (cs *clusterset) launch(t *testing.T) {
 	t.Helper()
 	began := time.Now()
-	cs.west.reserve(t, 1)
-	cs.central.reserve(t, 1)
-	cs.east.reserve(t, 2)
+	for _, s := range cs.sites {
+		s.reserve(t)
+	}
 	for _, s := range cs.sites {
 		for n, w := range s.watchers {
 			w.process = s.watch(t, cs, n)
@@ -94,25 +97,29 @@ func (cs *clusterset) launch(t *testing.T) {
 	t.Logf("processes started in %v", time.Since(began))
 }
 
-// reserve finds the ports of n watchers.
-func (s *site) reserve(t *testing.T, n int) {
+// reserve finds the watchers' ports and puts the load balancer before them.
+func (s *site) reserve(t *testing.T) {
 	t.Helper()
-	for range n {
-		s.watchers = append(s.watchers, &watcher{gossip: freeport.Addr(t), http: freeport.Addr(t)})
+	var backends []string
+	for n := range s.watchers {
+		s.watchers[n] = &watcher{gossip: freeport.Addr(t), http: freeport.Addr(t)}
+		backends = append(backends, s.watchers[n].gossip)
 	}
+	s.balancer = balance(t, backends...)
 }
 
-// watch starts the watcher with number n. It joins the first watcher of each
-// cluster and its own cluster's others.
+// watch starts the watcher with number n. It joins the other clusters at their
+// load balancers, and finds its own cluster's other one as it would in DNS.
 func (s *site) watch(t *testing.T, cs *clusterset, n int) *process {
 	t.Helper()
-	var join []string
+	var join, siblings []string
 	for _, other := range cs.sites {
-		for i, w := range other.watchers {
-			if w != s.watchers[n] && (i == 0 || other == s) {
-				join = append(join, w.gossip)
-			}
+		if other != s {
+			join = append(join, other.balancer.addr)
 		}
+	}
+	for _, w := range s.watchers {
+		siblings = append(siblings, w.gossip)
 	}
 	name := fmt.Sprintf("%s-watcher-%d", s.name, n)
 	file := writeWatcher(t, cs.dir, name, map[string]any{
@@ -121,10 +128,12 @@ func (s *site) watch(t *testing.T, cs *clusterset, n int) *process {
 		"gateways": []any{map[string]any{
 			"name": "default", "addresses": []string{s.gateway}, "port": 15443, "check": map[string]any{"type": "none"},
 		}},
-		"gossip": map[string]any{"listen": s.watchers[n].gossip, "advertise": s.watchers[n].gossip, "join": join},
-		"tls":    tlsFiles(s.name, "watcher"),
-		"state":  filepath.Join(cs.dir, name),
-		"http":   s.watchers[n].http,
+		"gossip": map[string]any{
+			"listen": s.watchers[n].gossip, "advertise": s.balancer.addr, "join": join, "siblings": siblings,
+		},
+		"tls":   tlsFiles(s.name, "watcher"),
+		"state": filepath.Join(cs.dir, name),
+		"http":  s.watchers[n].http,
 	})
 	// As the Deployment sets them.
 	return launch(t, name, cs.dir, []string{fmt.Sprintf("POD_NAME=watcher-%d", n), "POD_NAMESPACE=isthmus"}, "watch", "-c", file)
@@ -133,11 +142,7 @@ func (s *site) watch(t *testing.T, cs *clusterset, n int) *process {
 // serve starts the site's agent.
 func (s *site) serve(t *testing.T, dir string) {
 	t.Helper()
-	var watchers string
-	for _, w := range s.watchers {
-		watchers += " " + w.gossip
-	}
-	file, address := writeCorefile(t, dir, s.name, watchers)
+	file, address := writeCorefile(t, dir, s.name, " "+s.balancer.addr)
 	s.dns = address
 	s.agent = launch(t, s.name+"-agent", dir, nil, "dns", "-conf", file)
 }
@@ -180,16 +185,37 @@ type status struct{ Leading, Ready bool }
 
 // status asks a watcher; one that is not there is nothing.
 func (w *watcher) status() (s status) {
-	client := http.Client{Timeout: time.Second}
-	resp, err := client.Get("http://" + w.http + "/api/v1/status")
-	if err != nil {
-		return status{}
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+	if json.Unmarshal(w.get("/api/v1/status"), &s) != nil {
 		return status{}
 	}
 	return s
+}
+
+// members are the names of the watchers that a watcher knows, sorted.
+func (w *watcher) members() (names []string) {
+	var s struct{ Members []struct{ Name string } }
+	if json.Unmarshal(w.get("/api/v1/status"), &s) != nil {
+		return nil
+	}
+	for _, m := range s.Members {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// get is what a watcher's HTTP server gives, nothing from one that is not there.
+func (w *watcher) get(path string) []byte {
+	client := http.Client{Timeout: time.Second}
+	resp, err := client.Get("http://" + w.http + path)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil
+	}
+	return text
 }
 
 func (w *watcher) leads() bool { return w.status().Leading }

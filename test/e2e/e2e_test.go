@@ -22,13 +22,14 @@ func TestThreeClusters(t *testing.T) {
 		test func(*testing.T, *clusterset)
 		slow bool
 	}{
+		{"OneAddressForTwoWatchers", testOneAddress, false},
 		{"LocalityComesFromNodes", testLocality, false},
 		{"LifeOfAService", testLife, false},
 		{"OtherClusterTakesOver", testTakeOver, false},
 		{"WeightedShare", testShare, false},
+		{"LeadersKilled", testLeadersKilled, false},
 		{"APIServerAway", testAPIServerAway, true},
 		{"ServiceExportInstalledLater", testServiceExport, true},
-		{"LeaderKilled", testLeaderKilled, true},
 		{"NoRights", testNoRights, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

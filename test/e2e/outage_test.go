@@ -17,41 +17,66 @@ import (
 	"github.com/isthmus-dns/isthmus/test/kubetest"
 )
 
-// testLeaderKilled: of east's two watchers, the one that publishes dies.
-func testLeaderKilled(t *testing.T, cs *clusterset) {
-	const service, name = "stock", "stock.shop.global."
-	east := cs.east.world(t)
-	own := east.service(service, corev1.ServiceTypeLoadBalancer).Spec.ClusterIP
-	east.endpoints(service, "10.3.2.1")
-	east.balance(service, "203.0.113.81")
-	annotate(east, service)
-	before, after := answers{"203.0.113.81", "203.0.113.81", own}, answers{"203.0.113.82", "203.0.113.82", own}
-	cs.await(t, name, dns.TypeA, before)
-	leader, other := cs.east.leader(t)
-
-	end := cs.watch(t, name, before, after)
-	leader.kill()
+// testLeadersKilled: of each cluster's two watchers, the one that publishes
+// dies, all at once.
+func testLeadersKilled(t *testing.T, cs *clusterset) {
+	var leaders, others []*watcher
+	var begin, end []func()
+	for i, s := range cs.sites {
+		service := "stock-" + s.name
+		name, w := service+".shop.global.", s.world(t)
+		own := w.service(service, corev1.ServiceTypeLoadBalancer).Spec.ClusterIP
+		w.endpoints(service, "10.3.2.1")
+		// to moves the service to another gateway.
+		to := func(gateway string) (is answers) {
+			w.balance(service, gateway)
+			for n := range is {
+				is[n] = gateway
+			}
+			is[i] = own
+			return is
+		}
+		before := to("203.0.113.81")
+		annotate(w, service)
+		cs.await(t, name, dns.TypeA, before)
+		leader, other := s.leader(t)
+		leaders, others = append(leaders, leader), append(others, other)
+		moved := before
+		for n := range moved {
+			if n != i {
+				moved[n] = "203.0.113.82"
+			}
+		}
+		end = append(end, cs.watch(t, name, before, moved))
+		begin = append(begin, func() { cs.await(t, name, dns.TypeA, to("203.0.113.82"), 15*time.Second) })
+	}
+	for _, leader := range leaders {
+		leader.kill()
+	}
 	killed := time.Now()
-	east.balance(service, "203.0.113.82")
-	cs.await(t, name, dns.TypeA, after, 15*time.Second)
-	t.Logf("a change made when the leader was killed arrived %v later", time.Since(killed))
-	require.True(t, other.leads(), "%s publishes now", other.name)
-	end()
-
-	// Back again, it follows.
-	leader.start(t)
-	east.balance(service, "203.0.113.83")
-	cs.await(t, name, dns.TypeA, answers{"203.0.113.83", "203.0.113.83", own})
-	require.Eventually(t, leader.ready, patience, 20*time.Millisecond)
-	require.False(t, leader.leads())
-	require.True(t, other.leads())
+	for i, await := range begin {
+		await()
+		t.Logf("a change in %s made when the leaders were killed arrived %v later", cs.sites[i].name, time.Since(killed))
+	}
+	for i, other := range others {
+		require.True(t, other.leads(), "%s publishes now", other.name)
+		end[i]()
+	}
+	// Back again, they follow.
+	for i, leader := range leaders {
+		leader.start(t)
+		require.Eventually(t, leader.ready, patience, 20*time.Millisecond)
+		require.False(t, leader.leads())
+		require.True(t, others[i].leads())
+	}
+	cs.meet(t)
 }
 
 // leader waits until one of the site's two watchers publishes.
 func (s *site) leader(t *testing.T) (leader, other *watcher) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		i := slices.IndexFunc(s.watchers, (*watcher).leads)
+		i := slices.IndexFunc(s.watchers[:], (*watcher).leads)
 		if i < 0 {
 			return false
 		}

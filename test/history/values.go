@@ -116,7 +116,7 @@ func (h *History) settled() []Fault {
 				rule = Remains
 			}
 			faults = append(faults, Fault{
-				Rule: rule, Node: Node{Name: node}, Around: h.written(s),
+				Rule: rule, Node: Node{Name: node}, Around: told(h.written(s)),
 				Text: fmt.Sprintf("in the end %s of %s is %s, and should be %s", s.Name, s.Cluster, shown(got), shown(want)),
 			})
 		}
@@ -130,19 +130,7 @@ func (h *History) settled() []Fault {
 // story is what was written of a service and what the node answered in all its
 // lives, in the order of time.
 func (h *History) story(key series, at int) []string {
-	type event struct {
-		at   time.Time
-		text string
-	}
-	var events []event
-	for _, w := range h.writes[key.Service] {
-		events = append(events, event{w.Began, "  written: " + shown(w.Value)})
-	}
-	for _, r := range h.restores {
-		if r.Cluster == key.Cluster {
-			events = append(events, event{r.Began, "  restored: " + shown(r.Truth[key.Service.Name])})
-		}
-	}
+	events := h.written(key.Service)
 	for other, runs := range h.looks {
 		if other.Service != key.Service || other.Node.Name != key.Node.Name {
 			continue
@@ -155,19 +143,35 @@ func (h *History) story(key series, at int) []string {
 			events = append(events, event{l.first, fmt.Sprintf("%slife %d shows %s, %d times until %s", sign, other.Life, shown(l.value), l.times, stamp(l.last))})
 		}
 	}
+	return told(events)
+}
+
+// written is what was asked for of a service, and what restores made of it.
+func (h *History) written(s Service) []event {
+	var events []event
+	for _, w := range h.writes[s] {
+		events = append(events, event{w.Began, "  written: " + shown(w.Value)})
+	}
+	for _, r := range h.restores {
+		if r.Cluster == s.Cluster {
+			events = append(events, event{r.Began, "  restored: " + shown(r.Truth[s.Name])})
+		}
+	}
+	return events
+}
+
+// event is a line of a story.
+type event struct {
+	at   time.Time
+	text string
+}
+
+// told are events in the order of time.
+func told(events []event) []string {
 	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
 	lines := make([]string, len(events))
 	for i, e := range events {
 		lines[i] = stamp(e.at) + e.text
-	}
-	return lines
-}
-
-// written is what was asked for, one line each.
-func (h *History) written(s Service) []string {
-	var lines []string
-	for _, w := range h.writes[s] {
-		lines = append(lines, stamp(w.Began)+"  written: "+shown(w.Value))
 	}
 	return lines
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/isthmus-dns/isthmus/test/cluster"
 )
@@ -20,9 +22,6 @@ const (
 	agentSync     = 5 * time.Second
 	watcherSync   = 10 * time.Second
 )
-
-// agentEnv is what deploy/base/agent-daemonset.yaml sets.
-var agentEnv = []string{"GOGC=30"}
 
 // patience bounds waits; nothing waits for it to pass.
 const patience = 2 * time.Minute
@@ -64,14 +63,36 @@ type world struct {
 	report     *report
 }
 
+// deployed is the environment that a manifest of deploy gives its program,
+// less what names the Pod.
+func deployed(t testing.TB, manifest string) []string {
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "base", manifest))
+	require.NoError(t, err)
+	var workload struct {
+		Spec struct{ Template corev1.PodTemplateSpec }
+	}
+	require.NoError(t, yaml.Unmarshal(text, &workload))
+	var out []string
+	for _, v := range workload.Spec.Template.Spec.Containers[0].Env {
+		if v.ValueFrom == nil {
+			out = append(out, v.Name+"="+v.Value)
+		}
+	}
+	require.NotEmpty(t, out)
+	return out
+}
+
 // newWorld starts so many light clusters less two, and writes what the two real
 // ones need.
 func newWorld(t testing.TB, clusters, services, changesPerMinute int) *world {
 	w := &world{t: t, clusters: clusters, services: services, report: &report{}}
 	w.set = cluster.New(t)
 	w.crowd = newCrowd(t, w.set.Authority, clusters-2, services)
-	w.west = w.set.Add(cluster.Spec{Name: "west", Seeds: w.crowd.seeds(), AgentEnv: agentEnv})
-	w.late = w.set.Add(cluster.Spec{Name: "late", Seeds: w.crowd.seeds()})
+	w.west = w.set.Add(cluster.Spec{
+		Name: "west", Seeds: w.crowd.seeds(),
+		WatcherEnv: deployed(t, "watcher-deployment.yaml"), AgentEnv: deployed(t, "agent-daemonset.yaml"),
+	})
+	w.late = w.set.Add(cluster.Spec{Name: "late", Seeds: w.crowd.seeds(), WatcherEnv: deployed(t, "watcher-deployment.yaml")})
 	w.export(w.west)
 	w.export(w.late)
 	w.crowd.change(changesPerMinute)
@@ -163,6 +184,7 @@ func (w *world) steady(d time.Duration) {
 	w.report.takes("agent, resident", agent2.resident, agentMemory)
 	w.report.takes("watcher, peak", watcher2.peak, 0)
 	w.report.takes("agent, peak", agent2.peak, 0)
+	w.report.note("environment as in deploy: watcher %v, agent %v", w.west.WatcherEnv, w.west.AgentEnv)
 	w.report.note("of the resident memory the program's own file: watcher %d MiB, agent %d MiB", watcher2.file>>20, agent2.file>>20)
 	w.report.note("watcher: %.1f %% of a processor over %.0f s, %.0f goroutines, %d threads, %.0f connections",
 		percent(watcher2.processor-watcher.processor, took), took.Seconds(), w.west.Metric("go_goroutines"),

@@ -131,6 +131,12 @@ type Gossip struct {
 	// Join lists host:port of watchers of other clusters. Names are resolved
 	// anew at each attempt. DefaultGossipPort if an entry names no port.
 	Join []string
+	// Siblings lists host:port of this cluster's own watchers, this one may
+	// be among them; as a rule one headless Service, which is resolved anew
+	// all the time. Watchers that advertise one address for all of them need
+	// it: a connection that reaches another one than it means is handed on.
+	// They are joined too. DefaultGossipPort if an entry names no port.
+	Siblings []string
 }
 
 // TLS names PEM files.

@@ -29,7 +29,7 @@ gateways:
   - hostname: lb.example.net.
   - name: edge
     addresses: [192.0.2.20]
-gossip: {listen: ":7000", advertise: 203.0.113.7:7946, join: [east.example.net, "[2001:db8::7]:7947"]}
+gossip: {listen: ":7000", advertise: 203.0.113.7:7946, join: [east.example.net, "[2001:db8::7]:7947"], siblings: [isthmus-peers.isthmus.svc]}
 tls: {cert: west-watcher.crt, key: /etc/isthmus/west-watcher.key, ca: ../ca.crt}
 import: {}
 routing: {order: locality, affinity: none}
@@ -59,7 +59,8 @@ func TestWhole(t *testing.T) {
 		},
 		Gossip: Gossip{
 			Listen: ":7000", Advertise: "203.0.113.7:7946",
-			Join: []string{"east.example.net:7946", "[2001:db8::7]:7947"},
+			Join:     []string{"east.example.net:7946", "[2001:db8::7]:7947"},
+			Siblings: []string{"isthmus-peers.isthmus.svc:7946"},
 		},
 		TLS:    TLS{Cert: "conf/west-watcher.crt", Key: "/etc/isthmus/west-watcher.key", CA: "ca.crt"},
 		Forget: 24 * time.Hour,
@@ -128,6 +129,9 @@ func TestMistakes(t *testing.T) {
 		{"join without advertise", "gossip:\n  join: [east]", `watcher.yaml:5: gossip.advertise is missing: add advertise: HOST:PORT, the address that other clusters reach this one by`},
 		{"bad join", "gossip:\n  advertise: a:1\n  join:\n  - east.example.net\n  - West_:1", `watcher.yaml:9: gossip.join[1]: "West_:1" has a bad host: label "West_" is not a lower-case DNS label (a-z, 0-9 and inner '-')`},
 		{"join is no list", "gossip: {advertise: \"a:1\", join: east}", `watcher.yaml:5: gossip.join: want a list, got the text "east": write join: [...]`},
+		{"siblings without advertise", "gossip:\n  siblings: [peers]", `watcher.yaml:5: gossip.advertise is missing: add advertise: HOST:PORT, the address that other clusters reach this one by`},
+		{"bad sibling", "gossip:\n  advertise: a:1\n  siblings:\n  - peers\n  - peers:0", `watcher.yaml:9: gossip.siblings[1]: "peers:0" has a bad port: want a number from 1 to 65535`},
+		{"siblings are no list", "gossip: {advertise: \"a:1\", siblings: peers}", `watcher.yaml:5: gossip.siblings: want a list, got the text "peers": write siblings: [...]`},
 		{"gossip is no mapping", "gossip: 7946", `watcher.yaml:5: gossip: want fields, got the number 7946`},
 		{"gateway without an address", "gateways:\n- name: default", `watcher.yaml:6: gateways[0]: has no address: give addresses or hostname`},
 		{"gateway with two", "gateways:\n- {addresses: [192.0.2.1], hostname: a.example}", `watcher.yaml:6: gateways[0]: has addresses and hostname: give one of them`},

@@ -8,4 +8,16 @@
 // nothing, opens no other file and knows no default that depends on the
 // machine; whether the files and addresses it names exist is for the command
 // to find out, which asks [Config.Problem] for the same kind of line.
+//
+// # What is accepted of other clusters
+//
+//	forget: 24h                              # silent for so long: dropped; 10m to 8760h
+//	import:
+//	  clusters: {allow: ["*"], deny: []}     # patterns; "*" stands for any text
+//	  rules:                                 # the first that matches a cluster is its rule
+//	    - clusters: ["west*"]                # required
+//	      namespaces: [payments, "shop-*"]   # all if left out
+//	      services: 500                      # no quota if left out
+//	      octets: 4MiB                       # the same; a number, or with KiB, MiB, GiB
+//	      aliases: false                     # true if left out
 package config

@@ -22,6 +22,9 @@ const (
 	maxFile = 1 << 20
 	// maxJoin: some of these must answer; gossip finds the others.
 	maxJoin = 1024
+	// maxSiblings: a cluster has two or three watchers, and a name may stand
+	// for all.
+	maxSiblings = 16
 	// maxForget of a year: who wants to forget nobody means that.
 	maxForget = 365 * 24 * time.Hour
 )
@@ -171,6 +174,9 @@ func (d *decoder) gossip(g *Gossip, n *yaml.Node, path string) {
 		field{"advertise", d.hostPort(DefaultGossipPort, false, func(s string) { g.Advertise = s })},
 		field{"join", func(n *yaml.Node, path string) {
 			d.list(n, path, maxJoin, d.hostPort(DefaultGossipPort, false, func(s string) { g.Join = append(g.Join, s) }))
+		}},
+		field{"siblings", func(n *yaml.Node, path string) {
+			d.list(n, path, maxSiblings, d.hostPort(DefaultGossipPort, false, func(s string) { g.Siblings = append(g.Siblings, s) }))
 		}},
 	)
 }

@@ -77,7 +77,7 @@ func (d *decoder) validateTLS(c *Config, root *yaml.Node) {
 // validateGossip wants an address that others can use. Without others there
 // is nobody to tell it to.
 func (d *decoder) validateGossip(c *Config) {
-	if c.Gossip.Advertise == "" && len(c.Gossip.Join) > 0 {
+	if c.Gossip.Advertise == "" && len(c.Gossip.Join)+len(c.Gossip.Siblings) > 0 {
 		host, _, _ := net.SplitHostPort(c.Gossip.Listen)
 		if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
 			d.add(d.at("gossip"), "gossip.advertise is missing: add advertise: HOST:PORT, the address that other clusters reach this one by")

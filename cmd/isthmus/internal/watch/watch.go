@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -109,7 +110,8 @@ func identity(c *config.Config) (*trust.Identity, error) {
 func (w *Watcher) bind(member string) error {
 	var err error
 	w.transport, err = transport.Listen(transport.Config{
-		Listen: w.config.Gossip.Listen, Name: member, Identity: w.identity, Logger: w.log, Registerer: w.metrics,
+		Listen: w.config.Gossip.Listen, Name: member, Identity: w.identity, Siblings: w.config.Gossip.Siblings,
+		Logger: w.log, Registerer: w.metrics,
 	})
 	if err != nil {
 		return w.config.Problem("gossip.listen", "%v", err)
@@ -123,25 +125,31 @@ func (w *Watcher) bind(member string) error {
 
 // join makes the replica and the pool that carries its messages.
 func (w *Watcher) join(member string) error {
+	// Siblings are seeds: those of one address would not look for one another
+	// there.
+	seeds := slices.Concat(w.config.Gossip.Join, w.config.Gossip.Siblings)
+	slices.Sort(seeds)
+	seeds = slices.Compact(seeds)
 	memory := gossip.OpenMemory(w.config.State, w.log)
 	var err error
 	w.replica, err = replica.New(replica.Config{
 		Member: member, Identity: w.identity, Table: w.table, Logger: w.log, Registerer: w.metrics,
 		Viewer:      replica.View{Cluster: w.config.Cluster, Network: w.config.Network, Locality: w.config.Locality},
-		ExpectPeers: len(w.config.Gossip.Join)+memory.Len() > 0, Import: w.config.Import, Forget: w.config.Forget,
+		ExpectPeers: len(seeds)+memory.Len() > 0,
+		Import:      w.config.Import, Forget: w.config.Forget,
 	})
 	if err != nil {
 		return err
 	}
 	w.publisher = w.replica.NewPublisher()
 	w.pool, err = gossip.New(gossip.Config{
-		Name: member, Advertise: w.config.Gossip.Advertise, Join: w.config.Gossip.Join,
+		Name: member, Advertise: w.config.Gossip.Advertise, Join: seeds,
 		Transport: w.transport, Handler: w.replica, Memory: memory, Logger: w.log, Registerer: w.metrics,
 	})
 	if err != nil {
 		return w.config.Problem("gossip", "%v", err)
 	}
-	w.replica.Attach(network{w.pool})
+	w.replica.Attach(network{w.pool, w.transport})
 	return nil
 }
 
@@ -159,6 +167,9 @@ func (w *Watcher) Close() {
 func (w *Watcher) Run(ctx context.Context) error {
 	if w.config.Insecure {
 		w.log.Warn("insecure: true: gossip and streams are in plain text, and whoever reaches the port can publish for any cluster")
+	}
+	if err := w.identity.ClockDoubt(); err != nil {
+		w.log.Warn("clock or certificate is wrong", "error", err)
 	}
 	w.log.Info("watcher starts", "clusterset", w.config.Clusterset, "listen", w.transport.Addr().String(),
 		"advertise", w.config.Gossip.Advertise, "http", w.http.Addr().String())
@@ -226,7 +237,10 @@ func memberName(watcher, cluster string) (string, error) {
 }
 
 // network lets the replica speak through the pool.
-type network struct{ *gossip.Pool }
+type network struct {
+	*gossip.Pool
+	transport *transport.Transport
+}
 
 var _ replica.Network = network{}
 
@@ -234,9 +248,14 @@ var _ replica.Network = network{}
 func (n network) Peers() []replica.Peer {
 	var out []replica.Peer
 	for _, m := range n.Members() {
-		if !m.Self {
-			out = append(out, replica.Peer{Name: m.Name, Cluster: m.Cluster, Addr: m.Addr})
+		if m.Self {
+			continue
 		}
+		peer := replica.Peer{Name: m.Name, Cluster: m.Cluster, Addr: m.Addr}
+		if direct := n.transport.Sibling(m.Name); direct != "" {
+			peer.Addr = direct
+		}
+		out = append(out, peer)
 	}
 	return out
 }
