@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 
 	"google.golang.org/grpc"
 
@@ -43,7 +44,7 @@ func newPuller(r *Replica) *puller {
 // sources orders the peers to pull a cluster's part from: whoever claims to
 // have it, its own watchers, then anyone. The signature makes them equal.
 func (r *Replica) sources(cluster, hint string) []Peer {
-	peers := r.peers()
+	peers := slices.Clone(r.peers()) // which others may read
 	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
 	var claims, own, others []Peer
 	for _, peer := range peers {

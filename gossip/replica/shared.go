@@ -11,10 +11,15 @@ import (
 // Shared lets the replicas of one process hold equal content once: records, and
 // what they decode to, which are immutable and named by their digests. A
 // process with one replica has no use for it; a simulation of hundreds would
-// not fit into memory without. It keeps nothing alive. The zero value is ready.
+// not fit into memory without. It keeps nothing alive.
 type Shared struct {
 	buckets  canon[bucket]
 	services canon[discovery.Service]
+}
+
+// NewShared makes one that holds nothing.
+func NewShared() *Shared {
+	return &Shared{canon[bucket]{&sync.Map{}}, canon[discovery.Service]{&sync.Map{}}}
 }
 
 // part exchanges a part's buckets, where they differ from those of the part
@@ -45,10 +50,12 @@ func (s *Shared) service(key discovery.Key, it item) (*discovery.Service, error)
 	return s.services.put(it.leaf, service), nil
 }
 
-// canon holds one value for each digest as long as somebody else does.
-type canon[V any] struct{ weak sync.Map } // digest -> weak.Pointer[V]
+// canon holds one value for each digest as long as somebody else does. The map
+// is a value of its own: cleanups refer to it, and whatever it lay in would be
+// kept by them, with all values that that holds.
+type canon[V any] struct{ weak *sync.Map } // digest -> weak.Pointer[V]
 
-func (c *canon[V]) get(d digest) *V {
+func (c canon[V]) get(d digest) *V {
 	if p, ok := c.weak.Load(d); ok {
 		return p.(weak.Pointer[V]).Value()
 	}
@@ -56,17 +63,17 @@ func (c *canon[V]) get(d digest) *V {
 }
 
 // put returns the value that stands for the digest: v, unless there is one.
-func (c *canon[V]) put(d digest, v *V) *V {
-	mine := weak.Make(v)
+func (c canon[V]) put(d digest, v *V) *V {
+	mine, all := weak.Make(v), c.weak
 	for {
-		p, loaded := c.weak.LoadOrStore(d, mine)
+		p, loaded := all.LoadOrStore(d, mine)
 		if !loaded {
-			runtime.AddCleanup(v, func(d digest) { c.weak.CompareAndDelete(d, mine) }, d)
+			runtime.AddCleanup(v, func(d digest) { all.CompareAndDelete(d, mine) }, d)
 			return v
 		}
 		if have := p.(weak.Pointer[V]).Value(); have != nil {
 			return have
 		}
-		c.weak.CompareAndDelete(d, p) // its cleanup is still to come
+		all.CompareAndDelete(d, p) // its cleanup is still to come
 	}
 }

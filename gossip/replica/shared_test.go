@@ -1,7 +1,10 @@
 package replica
 
 import (
+	"runtime"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -10,6 +13,7 @@ import (
 	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
+// TestEqualContentIsHeldOnce, and not longer than somebody has it.
 func TestEqualContentIsHeldOnce(t *testing.T) {
 	east, err := trust.Insecure(trust.ID{Clusterset: "test", Cluster: "east", Role: trust.Watcher})
 	require.NoError(t, err)
@@ -19,7 +23,7 @@ func TestEqualContentIsHeldOnce(t *testing.T) {
 	root := emptyPart.with([]item{newItem(key, value)}, nil).root
 	h, err := sign(east, &wire.Head{Clusterset: "test", Cluster: "east", Uid: "uid-east", Epoch: 1, Seq: 1, Root: root[:], Items: 1})
 	require.NoError(t, err)
-	shared := &Shared{}
+	shared := NewShared()
 	var copies []*Replica
 	for range 2 {
 		west, err := trust.Insecure(trust.ID{Clusterset: "test", Cluster: "west", Role: trust.Watcher})
@@ -42,4 +46,13 @@ func TestEqualContentIsHeldOnce(t *testing.T) {
 	require.NotNil(t, record(copies[0]))
 	require.Same(t, record(copies[0]), record(copies[1]))
 	require.Same(t, held(copies[0]), held(copies[1]))
+
+	clear(copies)
+	kept := func() (n int) {
+		for _, m := range []*sync.Map{shared.buckets.weak, shared.services.weak} {
+			m.Range(func(any, any) bool { n++; return true })
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { runtime.GC(); return kept() == 0 }, 30*time.Second, time.Millisecond)
 }

@@ -29,7 +29,7 @@ type Clusterset struct {
 
 	rng    *rand.Rand // the load's
 	join   []string
-	shared replica.Shared
+	shared *replica.Shared
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -37,7 +37,7 @@ type Clusterset struct {
 
 // NewClusterset makes clusters of so many services each. Nothing runs yet.
 func NewClusterset(clusters, services int, link Link, seed uint64) (*Clusterset, error) {
-	s := &Clusterset{Net: NewNetwork(link, seed), rng: rand.New(rand.NewPCG(seed, 2))}
+	s := &Clusterset{Net: NewNetwork(link, seed), rng: rand.New(rand.NewPCG(seed, 2)), shared: replica.NewShared()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for i := range min(seeds, clusters) {
 		s.join = append(s.join, address(i, 0))

@@ -34,7 +34,7 @@ func (s *Clusterset) newWatcher(c *Cluster, k int) (*Watcher, error) {
 	w.replica, err = replica.New(replica.Config{
 		Member: name, Identity: c.identity, Table: w.Table, ExpectPeers: true,
 		Viewer: replica.View{Cluster: c.Name, Locality: c.record.Locality},
-		Dial:   w.Port.DialPull, Shared: &s.shared,
+		Dial:   w.Port.DialPull, Shared: s.shared,
 	})
 	if err != nil {
 		return nil, err
