@@ -15,7 +15,7 @@ FUZZTIME ?= 30s
 DEMO_DIR ?= isthmus-demo
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test race fuzz lint fmt generate breaking e2e bench bench-propagation bench-dns kube vuln clean help tools
+.PHONY: build demo test race fuzz lint fmt generate breaking e2e bench bench-propagation bench-dns bench-scale soak kube vuln clean help tools
 
 build: $(BIN) ## build bin/isthmus
 
@@ -32,8 +32,9 @@ test: ## run the unit tests and those on loopback
 	$(GO) vet ./...
 	$(GO) test ./...
 
+# Tests that only drive other processes have nothing for the race detector.
 race: ## run the tests under the race detector
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race ./cmd/... ./discovery/... ./gossip/... ./plugin/...
 
 # Each fuzz target by itself, because go test takes only one at a time; two at
 # once on one core each. Minimizing is cut short: targets that verify signatures
@@ -74,6 +75,13 @@ $(BUILD)/kube:
 e2e: build kube ## the tests on real API servers
 	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m ./discovery/kube/ ./deploy/ ./test/...
 
+# Some hours, and 8 GiB. Seeds and figures go to standard output, the simulator's
+# tables and plots to build/sim.
+soak: build kube ## laws, simulation and crashes at full length
+	ISTHMUS_SCHEDULES=10000 $(GO) test -count=1 -run Laws -v -timeout 2h ./gossip/replica/
+	ISTHMUS_SOAK=1 $(GO) test -count=1 -run Soak -v -timeout 6h ./test/sim/
+	ISTHMUS_SOAK=1 ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -v -timeout 2h ./test/crash/
+
 bench: ## benchmarks of the table, the replica and the answer path
 	$(GO) test -run '^$$' -bench . -benchmem ./discovery/ ./gossip/replica/ ./plugin/...
 
@@ -82,6 +90,9 @@ bench-propagation: build ## change in one cluster to answer in another, 200 chan
 
 bench-dns: build tools ## dnsperf against this server and CoreDNS hosts, CPU per query
 	ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -run '^$$' -bench DNSPerf -benchtime 1x -timeout 20m ./test/dnsperf/
+
+bench-scale: build ## 100 clusters of 1,000 services: memory, and how soon who is in sync
+	ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -run '^$$' -bench Scale -benchtime 1x -timeout 20m ./test/scale/
 
 # dig to try things by hand, dnsperf for bench-dns, a C compiler for the race
 # detector.
