@@ -11,10 +11,10 @@ type Limits struct {
 	Clusters    int // clusters of the clusterset
 }
 
-// DefaultLimits are DESIGN section 3's. 100,000 services of a usual size take
-// 20 MiB, so PartBytes is reached only by a part that is broken or hostile.
+// DefaultLimits are DESIGN section 3's. 200,000 services of a usual size take
+// 40 MiB, so PartBytes is reached only by a part that is broken or hostile.
 func DefaultLimits() Limits {
-	return Limits{RecordBytes: 16 << 10, Items: 200_000, PartBytes: 256 << 20, Clusters: 1000}
+	return Limits{RecordBytes: 16 << 10, Items: 200_000, PartBytes: 64 << 20, Clusters: 1000}
 }
 
 const (

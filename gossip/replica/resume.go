@@ -10,8 +10,9 @@ import (
 
 const (
 	// maxKept bounds, in octets of keys and values, what is kept of pulls that
-	// broke: a part of 100,000 services, or some of a usual size.
-	maxKept = 32 << 20
+	// broke: 50,000 services of a usual size, and not so much that peers who
+	// break off could fill a watcher's memory.
+	maxKept = 10 << 20
 	// keptFor is longer than the pauses of a want that is still tried.
 	keptFor = time.Minute
 )
