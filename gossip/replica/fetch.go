@@ -93,7 +93,7 @@ func receive(ctx context.Context, conn grpc.ClientConnInterface, s *store, clust
 	ctx, dog, cancel := watched(ctx)
 	defer cancel() // which ends a stream that is not read to its end
 	got, whole, err = listen(ctx, conn, s, cluster, base, dog)
-	if err != nil && context.Cause(ctx) == errStalled {
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
 		err = errStalled
 	}
 	return got, whole, err
