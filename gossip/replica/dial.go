@@ -62,7 +62,6 @@ func client(identity *trust.Identity, addr string, dialer func(ctx context.Conte
 	options := []grpc.DialOption{
 		grpc.WithContextDialer(dialer),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxRPC), grpc.MaxCallSendMsgSize(maxRPC)),
-		grpc.WithSharedWriteBuffer(true), // requests are rare and short
 		// A watcher that vanished without a FIN is noticed in 15 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialTimeout, Backoff: backoff.Config{

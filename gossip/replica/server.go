@@ -62,7 +62,7 @@ func (r *Replica) serve(ctx context.Context, l net.Listener, pullLimit time.Dura
 		grpc.MaxRecvMsgSize(maxRPC), grpc.MaxSendMsgSize(maxRPC), grpc.MaxConcurrentStreams(16),
 		grpc.ConnectionTimeout(dialTimeout),
 		// 5,000 agents have a connection each, on which they say almost nothing.
-		grpc.ReadBufferSize(quietBuffer), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(quietBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleConnection, Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		// Less than our clients' 10 s, which they keep to while a call is open.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
