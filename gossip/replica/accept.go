@@ -40,7 +40,7 @@ func (s *store) accept(a *wire.Announcement) (*head, outcome, error) {
 	if err := s.checkLocked(have, h); err != nil {
 		return nil, old, err
 	}
-	if s.knowsLocked(have, h) {
+	if s.knowsLocked(have, h) || !s.accepts(h.Cluster) { // the rules may have changed meanwhile
 		return nil, old, nil
 	}
 	return s.advanceLocked(have, h, a.Delta, changed)
