@@ -2,11 +2,16 @@ package replica
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -235,4 +240,28 @@ func TestTombstoneIsOnDisk(t *testing.T) {
 	_, result, err := s.store.accept(&wire.Announcement{Head: before.signed})
 	require.NoError(t, err)
 	require.Equal(t, old, result)
+}
+
+// TestAnnouncementsCountAgainstTheShare: a cluster that announces without end is
+// bounded like one that pulls without end.
+func TestAnnouncementsCountAgainstTheShare(t *testing.T) {
+	p := newPKI(t)
+	encoded, _, err := p.authority.Issue(trust.ID{Clusterset: "test", Cluster: "evil", Role: trust.Watcher}, time.Hour)
+	require.NoError(t, err)
+	block, _ := pem.Decode(encoded)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	require.NoError(t, err)
+	state := tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
+	ctx := peer.NewContext(t.Context(), &peer.Peer{AuthInfo: credentials.TLSInfo{State: state}})
+	r, _ := holding(t, p.identity("west", trust.Watcher))
+	s := &server{replica: r, shares: newShares("west"), pulls: make(chan struct{}, servedPulls)}
+	allowed := 0
+	for range 2 * pullBurst {
+		_, err := s.Announce(ctx, &wire.AnnounceRequest{Announcement: &wire.Announcement{}})
+		if status.Code(err) != codes.ResourceExhausted {
+			allowed++
+		}
+	}
+	require.Less(t, allowed, 2*pullBurst)
+	require.Empty(t, s.pulls)
 }
