@@ -2,6 +2,8 @@ package replica
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -96,9 +98,29 @@ func (s *store) setImport(im *Import) {
 		case !s.accepts(cluster):
 			s.dropLocked(cluster)
 		case !have.head.Retired:
-			s.table.Apply(cluster, s.whole(cluster, have.part), have.head.version())
+			s.table.Apply(cluster, s.anew(cluster, have.part), have.head.version())
 		}
 	}
+}
+
+// anew leads the table to what is accepted of a part now, from whatever was
+// accepted of it before. It costs in proportion to the part; with a whole
+// update, a thousand clusters would each walk the table.
+func (s *store) anew(cluster string, p *part) discovery.Update {
+	u := s.update(cluster, emptyPart, p)
+	gone := map[discovery.Key]bool{}
+	for _, b := range p.buckets {
+		for i := range b.size() {
+			if key, ok := parseServiceKey(b.key(i)); ok {
+				gone[key] = true
+			}
+		}
+	}
+	for _, service := range u.Services {
+		delete(gone, service.Key())
+	}
+	u.Removed = slices.Collect(maps.Keys(gone))
+	return u
 }
 
 // notes are what the log has been told, so that it is told once per change.
