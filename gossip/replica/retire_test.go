@@ -111,7 +111,9 @@ func TestRetiredClusterComesBackOnPurpose(t *testing.T) {
 	_, err := retirement(p, west).Do(within(t))
 	require.NoError(t, err)
 	east.stop()
+	n.mu.Lock()
 	delete(n.nodes, "e0.east")
+	n.mu.Unlock()
 
 	again := n.startExpecting(t, p, "e1.east", "east")
 	again.publisher.Update(whole("east", service("user", 2)))
@@ -129,7 +131,9 @@ func TestRetiredClusterComesBackOnPurpose(t *testing.T) {
 	require.ErrorIs(t, ended, ErrRetired)
 	require.Equal(t, -1, ready(west.config.Table, "user", "east"))
 	again.stop()
+	n.mu.Lock()
 	delete(n.nodes, "e1.east")
+	n.mu.Unlock()
 
 	m := retirement(p, west)
 	m.Undo = true
