@@ -2,7 +2,6 @@ package replica
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
@@ -108,19 +107,33 @@ func (s *store) setImport(im *Import) {
 // update, a thousand clusters would each walk the table.
 func (s *store) anew(cluster string, p *part) discovery.Update {
 	u := s.update(cluster, emptyPart, p)
-	gone := map[discovery.Key]bool{}
+	taken := make(map[discovery.Key]bool, len(u.Services))
+	for _, service := range u.Services {
+		taken[service.Key()] = true
+	}
+	u.Removed = slices.DeleteFunc(p.services(), func(key discovery.Key) bool { return taken[key] })
+	return u
+}
+
+// clearLocked takes a cluster with its part out of the table. Without the part's
+// keys the table would be walked.
+func (s *store) clearLocked(cluster string, have *replicaPart) {
+	if have != nil && have.head != nil && have.part.items > 0 {
+		s.table.Apply(cluster, discovery.Update{Removed: have.part.services()}, have.head.version())
+	}
+	s.table.Drop(cluster)
+}
+
+// services are the keys of the part's services.
+func (p *part) services() (keys []discovery.Key) {
 	for _, b := range p.buckets {
 		for i := range b.size() {
 			if key, ok := parseServiceKey(b.key(i)); ok {
-				gone[key] = true
+				keys = append(keys, key)
 			}
 		}
 	}
-	for _, service := range u.Services {
-		delete(gone, service.Key())
-	}
-	u.Removed = slices.Collect(maps.Keys(gone))
-	return u
+	return keys
 }
 
 // notes are what the log has been told, so that it is told once per change.
