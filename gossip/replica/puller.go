@@ -304,7 +304,7 @@ func (p *puller) finish(cluster string, tried *want, err error) {
 		w.have = h.version()
 	}
 	switch {
-	case w.dropped, err == nil && h != nil && !h.version().Less(w.version):
+	case w.dropped, !p.store.accepts(cluster), err == nil && h != nil && !h.version().Less(w.version):
 		delete(p.wants, cluster)
 	case w.renewed:
 		// A cluster that changes all the time is pulled as often as it would

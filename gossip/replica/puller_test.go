@@ -259,3 +259,26 @@ func TestNewsIsPulledFromItsOrigin(t *testing.T) {
 		require.Equal(t, hint, r.puller.wants["east"].hint, "told by %s", sender)
 	}
 }
+
+// TestDeniedPartIsNotPulledAgain: a cluster that is denied while it is pulled is
+// wanted no longer.
+func TestDeniedPartIsNotPulledAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := owns(t, "east", &wire.Head{Epoch: 1, Seq: 1}, service("user", 1))
+		var r *Replica
+		pulls := 0
+		r = fetching(t, func(context.Context, string, string, int) (*pulled, error) {
+			pulls++
+			require.NoError(t, r.SetImport(Import{Deny: []string{"east"}}))
+			return o.answer(), nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _ = r.puller.run(ctx) }()
+		r.puller.want("east", o.head.version())
+		require.True(t, r.puller.caughtUp(ctx))
+		require.Equal(t, 1, pulls)
+		cancel()
+		synctest.Wait()
+	})
+}
