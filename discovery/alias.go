@@ -44,20 +44,66 @@ func claimOf(e *Entry, host, owner string) (c claim, ok bool) {
 	return c, ok
 }
 
-// setClaim puts an entry's claim to a host among the others, or takes it away
-// when there is none any more.
-func (c *change) setClaim(host string, claims []claim, e *Entry) {
-	mine, ok := claimOf(e, host, c.owner)
-	claims = slices.DeleteFunc(slices.Clone(claims), func(o claim) bool { return o.key == e.Key })
-	if ok {
-		i, _ := slices.BinarySearchFunc(claims, mine, claim.before)
-		claims = slices.Insert(claims, i, mine)
+// noteClaims has an entry's claims to some hosts looked at with the commit.
+func (c *change) noteClaims(e *Entry, hosts []string) {
+	if c.claimants == nil && len(hosts) > 0 { // most services have none
+		c.claimants = map[string][]*Entry{}
 	}
-	if len(claims) == 0 {
-		c.aliases.delete(host)
-		return
+	for _, host := range hosts {
+		c.claimants[host] = append(c.claimants[host], e)
 	}
-	c.aliases.set(host, claims)
+}
+
+// setClaims goes through each host's claims once, however many of them changed:
+// a cluster may have all of its services claim the same one.
+func (c *change) setClaims() {
+	for host, entries := range c.claimants {
+		latest := make(map[Key]*Entry, len(entries))
+		for _, e := range entries {
+			latest[e.Key] = e
+		}
+		before, known := c.aliases.get(host)
+		rest := slices.DeleteFunc(slices.Clone(before), func(o claim) bool { return latest[o.key] != nil })
+		mine := make([]claim, 0, len(latest))
+		for _, e := range latest {
+			if o, ok := claimOf(e, host, c.owner); ok {
+				mine = append(mine, o)
+			}
+		}
+		slices.SortFunc(mine, claim.before)
+		after := merged(rest, mine)
+		switch {
+		case len(after) > 0:
+			c.aliases.set(host, after)
+		case known:
+			c.aliases.delete(host)
+		}
+		switch {
+		case !known && len(after) > 0:
+			c.countParents(host, +1)
+		case known && len(after) == 0:
+			c.countParents(host, -1)
+		}
+	}
+}
+
+// merged puts two ordered lists together.
+func merged(a, b []claim) []claim {
+	switch {
+	case len(a) == 0:
+		return b
+	case len(b) == 0:
+		return a
+	}
+	out := make([]claim, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0].before(b[0]) < 0 {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
 }
 
 // Prefer tells the table which cluster is its own: where services of several
@@ -73,8 +119,7 @@ func (t *Table) Prefer(cluster string) {
 	t.aliases.all(func(host string, claims []claim) bool {
 		for _, o := range claims {
 			if e := t.Lookup(o.key); e != nil {
-				current, _ := c.aliases.get(host)
-				c.setClaim(host, current, e)
+				c.noteClaims(e, []string{host})
 			}
 		}
 		return true

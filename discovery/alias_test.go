@@ -1,6 +1,8 @@
 package discovery_test
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -83,4 +85,28 @@ func TestAliasOwnerDoesNotHangOnTheOrder(t *testing.T) {
 		}
 		require.Equal(t, b.Key, a.Key)
 	})
+}
+
+// TestManyClaimsToOneAlias: a cluster whose services all claim one host costs
+// no more than one whose services claim one each. Others' news wait for it.
+func TestManyClaimsToOneAlias(t *testing.T) {
+	const services = 5000
+	cost := func(host func(i int) string) uint64 {
+		var list []*discovery.Service
+		for i := range services {
+			list = append(list, exported(int64(i+1), "a", fmt.Sprint("s", i), host(i)))
+		}
+		table := discovery.NewTable()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		put(table, "evil", list...)
+		require.NotNil(t, table.Alias(host(services-1)))
+		table.Drop("evil")
+		require.Nil(t, table.Alias(host(services-1)))
+		require.False(t, table.AliasBelow("example"))
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	each := cost(func(i int) string { return fmt.Sprint("host", i, ".example") })
+	require.Less(t, cost(func(int) string { return "host.example" }), 2*each)
 }

@@ -15,6 +15,9 @@ type change struct {
 	namespaces *batch[string, int]
 	parents    *batch[string, int]
 	grown      int // services that came, less those that went
+	// claimants are entries whose claims to a host are to be looked at, the
+	// latest of each key last.
+	claimants map[string][]*Entry
 }
 
 // maxParents is how many of the domains above an alias exist because of it:
@@ -38,6 +41,7 @@ func (t *Table) begin(cluster string) *change {
 // and last what nothing refers to any more. An alias that moves from a service
 // that goes to one that comes always names one of the two.
 func (c *change) commit() {
+	c.setClaims()
 	c.services.commitSet()
 	c.aliases.commit()
 	c.namespaces.commit()
@@ -72,15 +76,9 @@ func (c *change) put(s *Service) {
 	next := &Entry{Key: key, Candidates: candidates}
 	c.services.set(key, next)
 	if old != nil {
-		c.dropAliases(next, old.Aliases)
+		c.noteClaims(next, old.Aliases)
 	}
-	for _, host := range s.Aliases {
-		claims, known := c.aliases.get(host)
-		if !known {
-			c.countParents(host, +1)
-		}
-		c.setClaim(host, claims, next)
-	}
+	c.noteClaims(next, s.Aliases)
 }
 
 // remove takes the cluster's candidate away, if there is one, and the entry
@@ -103,23 +101,7 @@ func (c *change) remove(key Key) {
 	} else {
 		c.services.set(key, next)
 	}
-	c.dropAliases(next, old.Aliases)
-}
-
-// dropAliases withdraws the entry's claim to hosts, or what of it rested on a
-// candidate that does not name them any more.
-func (c *change) dropAliases(e *Entry, hosts []string) {
-	for _, host := range hosts {
-		claims, known := c.aliases.get(host)
-		if !known {
-			continue // named twice
-		}
-		if c.setClaim(host, claims, e); len(claims) == 1 {
-			if _, left := c.aliases.get(host); !left {
-				c.countParents(host, -1)
-			}
-		}
-	}
+	c.noteClaims(next, old.Aliases)
 }
 
 // countParents notes that an alias came or went in the domains above it.

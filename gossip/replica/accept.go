@@ -34,16 +34,17 @@ func (s *store) accept(a *wire.Announcement) (*head, outcome, error) {
 			return nil, old, fmt.Errorf("cluster %s: %w", h.Cluster, err)
 		}
 	}
+	ready := s.prepare(h, a.Delta, changed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	have := s.clusters[h.Cluster]
 	if err := s.checkLocked(have, h); err != nil {
 		return nil, old, err
 	}
-	if s.knowsLocked(have, h) {
+	if s.knowsLocked(have, h) || !s.accepts(h.Cluster) { // the rules may have changed meanwhile
 		return nil, old, nil
 	}
-	return s.advanceLocked(have, h, a.Delta, changed)
+	return s.advanceLocked(have, h, a.Delta, changed, ready)
 }
 
 // knowsLocked tells whether a head says nothing beyond what we have, or what
@@ -57,7 +58,7 @@ func (s *store) knowsLocked(have *replicaPart, h *head) bool {
 }
 
 // advanceLocked goes to a head that is news, if what is there leads to it.
-func (s *store) advanceLocked(have *replicaPart, h *head, d *wire.Delta, changed []item) (*head, outcome, error) {
+func (s *store) advanceLocked(have *replicaPart, h *head, d *wire.Delta, changed []item, ready *prepared) (*head, outcome, error) {
 	base := emptyPart
 	if have != nil {
 		base = have.part
@@ -79,14 +80,14 @@ func (s *store) advanceLocked(have *replicaPart, h *head, d *wire.Delta, changed
 		s.commitLocked(h, base, discovery.Update{})
 		return h, applied, nil
 	}
-	next, err := nextPart(have, h, d, changed, s.limits)
-	if err != nil {
-		return nil, old, fmt.Errorf("cluster %s: %w", h.Cluster, err)
+	to := s.stepLocked(have, base, h, d, changed, ready)
+	if to.err != nil {
+		return nil, old, fmt.Errorf("cluster %s: %w", h.Cluster, to.err)
 	}
-	if next == nil {
+	if to.next == nil {
 		return h, gap, nil
 	}
-	s.commitLocked(h, next, s.update(h.Cluster, base, next))
+	s.commitLocked(h, to.next, to.update)
 	return h, applied, nil
 }
 

@@ -22,7 +22,7 @@ func (s *store) expect(cluster string, signed *wire.SignedHead) (*head, error) {
 // given base.
 func (s *store) adopt(cluster string, got *pulled, base *part) (*head, outcome, error) {
 	if s.denies(cluster) {
-		return nil, old, nil // from our disk, or the rules have changed meanwhile
+		return nil, old, nil // from our disk, or the rules have changed since it was wanted
 	}
 	h, err := s.expect(cluster, got.head)
 	if err != nil {
@@ -41,7 +41,8 @@ func (s *store) adopt(cluster string, got *pulled, base *part) (*head, outcome, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	have := s.clusters[h.Cluster]
-	if err := s.checkLocked(have, h); err != nil || s.knowsLocked(have, h) {
+	// The rules may have changed while the part was decoded, too.
+	if err := s.checkLocked(have, h); err != nil || s.knowsLocked(have, h) || !s.accepts(cluster) {
 		if began {
 			s.backLocked(cluster)
 		}

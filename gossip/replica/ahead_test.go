@@ -84,6 +84,7 @@ func agrees(t *testing.T, r *Replica) {
 	fresh := discovery.NewTable()
 	fresh.Prefer("west")
 	for cluster, have := range r.store.clusters {
+		require.True(t, r.store.accepts(cluster), cluster)
 		fresh.Apply(cluster, r.store.whole(cluster, have.part), have.head.version())
 	}
 	require.Equal(t, shownOf(fresh, "east"), shownOf(r.config.Table, "east"))

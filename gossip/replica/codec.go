@@ -103,7 +103,12 @@ func decodeService(key discovery.Key, value []byte) (*discovery.Service, error) 
 	if s.Key() != key {
 		return nil, fmt.Errorf("service record: is about %q", s.Key())
 	}
-	return s, s.Validate()
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	// Not before: a broken list must not stand for another cluster's, nor be kept.
+	s.Ports, s.Counts = common.portList(s.Ports), common.countList(s.Counts)
+	return s, nil
 }
 
 // decodeCluster reads and checks a cluster's own record.
@@ -175,7 +180,7 @@ func (d *decoder) ports(in []*wire.Port) []discovery.Port {
 			Port: d.port(p.GetPort()), Gateway: d.port(p.GetGateway()),
 		})
 	}
-	return common.portList(out)
+	return out
 }
 
 func decodeCounts(in []*wire.ZoneCount) []discovery.ZoneCount {
@@ -186,7 +191,7 @@ func decodeCounts(in []*wire.ZoneCount) []discovery.ZoneCount {
 	for _, c := range in {
 		out = append(out, discovery.ZoneCount{Zone: common.text(c.GetZone()), Ready: c.GetReady(), Total: c.GetTotal()})
 	}
-	return common.countList(out)
+	return out
 }
 
 func (d *decoder) addrs(in [][]byte) []netip.Addr {

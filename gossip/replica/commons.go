@@ -46,7 +46,7 @@ func (c *commons) text(s string) string {
 	return canonical(&c.strings, s, s)
 }
 
-// portList returns an equal list.
+// portList returns an equal list, of ports that are valid.
 func (c *commons) portList(list portList) portList {
 	var key [sharedLen]discovery.Port // no port is zero, so that lengths differ
 	if len(list) == 0 || copy(key[:], list) < len(list) {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,6 +49,34 @@ func TestCommonsAreBounded(t *testing.T) {
 	require.LessOrEqual(t, len(c.strings), maxCommons)
 	require.LessOrEqual(t, len(c.ports), maxCommons)
 	require.LessOrEqual(t, len(c.counts), maxCommons)
+}
+
+// TestHostileRecordsAreNotShared: what a record that is refused brings is neither
+// taken for what another cluster's has, nor kept.
+func TestHostileRecordsAreNotShared(t *testing.T) {
+	victim := service("victim", 2)
+	victim.Ports = []discovery.Port{{Name: "only-of-this-test", Protocol: discovery.TCP, Port: 4711}}
+	hostile := service("hostile", 2)
+	hostile.Ports = []discovery.Port{victim.Ports[0], {}}
+	value, err := encodeService(hostile)
+	require.NoError(t, err)
+	_, err = decodeService(hostile.Key(), value)
+	require.Error(t, err)
+
+	value, err = encodeService(victim)
+	require.NoError(t, err)
+	got, err := decodeService(victim.Key(), value)
+	require.NoError(t, err)
+	require.Equal(t, victim, got)
+
+	hostile.Ports = []discovery.Port{{Name: strings.Repeat("long", 2000), Protocol: discovery.TCP, Port: 1}}
+	hostile.Counts = []discovery.ZoneCount{{Zone: strings.Repeat("long", 1000)}}
+	value, err = encodeService(hostile)
+	require.NoError(t, err)
+	_, err = decodeService(hostile.Key(), value)
+	require.Error(t, err)
+	require.NotContains(t, common.ports, [sharedLen]discovery.Port{hostile.Ports[0]})
+	require.NotContains(t, common.counts, [sharedLen]discovery.ZoneCount{hostile.Counts[0]})
 }
 
 // BenchmarkDecodeService is one record of a usual service.

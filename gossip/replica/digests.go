@@ -64,16 +64,20 @@ func (r *Replica) ask(w *wire.Digests, from string, lacks func(*wire.Digest) boo
 // lacks tells whether a peer's digest is newer than what we have. One
 // heartbeat ahead is not: it is on its way to us.
 func (r *Replica) lacks(d *wire.Digest) bool {
-	if r.older(d) {
+	h := r.store.heads.get(d.GetCluster())
+	if h.olderThan(d) {
 		return true
 	}
-	h := r.store.heads.get(d.GetCluster())
 	return (discovery.Version{Epoch: d.GetEpoch(), Seq: d.GetSeq()}) == h.version() &&
 		d.GetHeartbeat() > h.Heartbeat && d.GetHeartbeat()-h.Heartbeat > 1 && bytes.Equal(d.GetRootPrefix(), h.root[:prefixLen])
 }
 
 // older tells whether our version of a cluster is older than a digest's.
 func (r *Replica) older(d *wire.Digest) bool {
-	h := r.store.heads.get(d.GetCluster())
+	return r.store.heads.get(d.GetCluster()).olderThan(d)
+}
+
+// olderThan tells whether a head is older than a digest; none is.
+func (h *head) olderThan(d *wire.Digest) bool {
 	return h == nil || h.version().Less(discovery.Version{Epoch: d.GetEpoch(), Seq: d.GetSeq()})
 }

@@ -49,9 +49,9 @@ func (s *store) sweep(now time.Time, forget time.Duration) (gone []string, froze
 		return nil, true
 	}
 	for _, cluster := range gone {
+		s.clearLocked(cluster, s.clusters[cluster])
 		delete(s.clusters, cluster)
 		s.heads.bury(cluster)
-		s.table.Drop(cluster)
 	}
 	slices.Sort(gone)
 	return gone, false

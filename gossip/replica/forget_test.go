@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,4 +227,31 @@ func TestRemovedRootTakesItsPartsAlong(t *testing.T) {
 	require.Equal(t, 1, ready(r.config.Table, "user", "north"), "signed anew")
 	require.Equal(t, 1, ready(r.config.Table, "user", "south"))
 	require.Equal(t, -1, ready(r.config.Table, "user", "east"))
+}
+
+// TestDigestsWhileClustersGo: a cluster may be dropped at any moment of a
+// comparison.
+func TestDigestsWhileClustersGo(t *testing.T) {
+	r := alone(t, "west")
+	o := owns(t, "east", &wire.Head{Epoch: 1, Seq: 1, Heartbeat: 1}, service("user", 1))
+	bring(t, r, o.head, o.content)
+	h := r.store.heads.get("east")
+	stop := make(chan struct{})
+	var going sync.WaitGroup
+	going.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				r.store.heads.set(h)
+				r.store.heads.drop("east")
+			}
+		}
+	})
+	for range 2_000_000 {
+		r.lacks(h.digest())
+	}
+	close(stop)
+	going.Wait()
 }

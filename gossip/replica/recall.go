@@ -72,6 +72,10 @@ func (r *Replica) recall(encoded []byte) {
 	if uid := r.store.owner(); uid != "" && uid != h.Uid {
 		return // of another cluster under our name; agents follow their watcher there
 	}
+	if h.Retired {
+		r.recallRetired(signed)
+		return
+	}
 	for {
 		last := r.recalled.Load()
 		if last != nil && !last.version().Less(h.version()) {
@@ -85,6 +89,18 @@ func (r *Replica) recall(encoded []byte) {
 	case r.overtaken <- struct{}{}:
 	default:
 	}
+}
+
+// recallRetired takes our own retirement as from a peer. To lead above it would
+// bring our cluster back, which is not for us to decide.
+func (r *Replica) recallRetired(signed *wire.SignedHead) {
+	a := &wire.Announcement{Head: signed}
+	msg, err := message(a)
+	if err != nil {
+		r.log.Error("announcement not encoded", "error", err)
+		return
+	}
+	_, _ = r.take("", a, msg) // it has counted and logged what it refused
 }
 
 // outdone tells whether an agent holds what would keep it from taking our head.

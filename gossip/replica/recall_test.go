@@ -66,3 +66,25 @@ func TestWhatAgentsRecallIsChecked(t *testing.T) {
 	r.recall(head(west, "u", 7))
 	require.Equal(t, discovery.Version{Epoch: 41, Seq: 1}, r.recalled.Load().version(), "the newest counts")
 }
+
+// TestRetirementThatOnlyAgentsRemember: it is no epoch to lead above. Else our
+// cluster would come back for all, and nobody has said so.
+func TestRetirementThatOnlyAgentsRemember(t *testing.T) {
+	p := newPKI(t)
+	west := p.identity("west", trust.Watcher)
+	retired, _ := from(t, west, &wire.Head{Uid: "u", Epoch: 7 + retireStep, Seq: 1, Retired: true}, emptyPart)
+	for _, claimed := range []bool{true, false} {
+		r, _ := holding(t, west)
+		close(r.settled)
+		if claimed {
+			r.claim("u")
+		}
+		r.recall(encodeRecalled(retired))
+		require.False(t, r.nameIsTaken() && !claimed, "before we know that it is we")
+		if !claimed {
+			r.claim("u")
+		}
+		require.True(t, r.nameIsTaken())
+		require.ErrorIs(t, r.takenErr, ErrRetired)
+	}
+}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -96,9 +97,43 @@ func (s *store) setImport(im *Import) {
 		case !s.accepts(cluster):
 			s.dropLocked(cluster)
 		case !have.head.Retired:
-			s.table.Apply(cluster, s.whole(cluster, have.part), have.head.version())
+			s.table.Apply(cluster, s.anew(cluster, have.part), have.head.version())
 		}
 	}
+}
+
+// anew leads the table to what is accepted of a part now, from whatever was
+// accepted of it before. It costs in proportion to the part; with a whole
+// update, a thousand clusters would each walk the table.
+func (s *store) anew(cluster string, p *part) discovery.Update {
+	u := s.update(cluster, emptyPart, p)
+	taken := make(map[discovery.Key]bool, len(u.Services))
+	for _, service := range u.Services {
+		taken[service.Key()] = true
+	}
+	u.Removed = slices.DeleteFunc(p.services(), func(key discovery.Key) bool { return taken[key] })
+	return u
+}
+
+// clearLocked takes a cluster with its part out of the table. Without the part's
+// keys the table would be walked.
+func (s *store) clearLocked(cluster string, have *replicaPart) {
+	if have != nil && have.head != nil && have.part.items > 0 {
+		s.table.Apply(cluster, discovery.Update{Removed: have.part.services()}, have.head.version())
+	}
+	s.table.Drop(cluster)
+}
+
+// services are the keys of the part's services.
+func (p *part) services() (keys []discovery.Key) {
+	for _, b := range p.buckets {
+		for i := range b.size() {
+			if key, ok := parseServiceKey(b.key(i)); ok {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
 }
 
 // notes are what the log has been told, so that it is told once per change.

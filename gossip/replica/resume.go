@@ -9,10 +9,13 @@ import (
 )
 
 const (
-	// maxKept bounds, in octets of keys and values, what is kept of pulls that
-	// broke: 50,000 services of a usual size, and not so much that peers who
+	// maxKept bounds, in octets with itemMemory, what is kept of pulls that
+	// broke: 40,000 services of a usual size, and not so much that peers who
 	// break off could fill a watcher's memory.
-	maxKept = 10 << 20
+	maxKept = 12 << 20
+	// itemMemory is what an item takes beside its key and value: without it, a
+	// million empty ones would count for next to nothing.
+	itemMemory = 72 + 16 // its struct, and what lists have in reserve
 	// keptFor is longer than the pauses of a want that is still tried.
 	keptFor = time.Minute
 )
@@ -134,7 +137,7 @@ func (f *fragment) merge(got *pulled, whole int) *fragment {
 	}
 	for _, list := range out.buckets {
 		for i := range list {
-			out.bytes += len(list[i].key) + len(list[i].value)
+			out.bytes += len(list[i].key) + len(list[i].value) + itemMemory
 		}
 	}
 	return out

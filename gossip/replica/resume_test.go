@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -173,4 +174,21 @@ func TestResumerIsBounded(t *testing.T) {
 		require.Len(t, r.kept, 1, "nobody came for the old ones")
 		require.Equal(t, maxKept/3, r.bytes)
 	})
+}
+
+// TestSmallItemsAreKeptBounded: items take memory even if there is nothing in
+// them.
+func TestSmallItemsAreKeptBounded(t *testing.T) {
+	r := newResumer(alone(t, "west").store)
+	var items []item
+	for i := range r.store.limits.Items {
+		items = append(items, newItem(fmt.Sprint(i), nil))
+	}
+	before := heap()
+	for i := range 10 {
+		got := &pulled{buckets: allBuckets(), items: items}
+		r.keep(fmt.Sprint("evil-", i), (*fragment)(nil).merge(got, len(got.buckets)))
+	}
+	require.Less(t, heap()-before, int64(2*maxKept))
+	runtime.KeepAlive(r)
 }

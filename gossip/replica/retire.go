@@ -155,19 +155,19 @@ func plainStatus(err error) error {
 
 // Announce implements the RPC.
 func (s *server) Announce(ctx context.Context, req *wire.AnnounceRequest) (*wire.AnnounceResponse, error) {
-	if _, err := s.admit(ctx, mayAnnounce); err != nil {
+	id, err := s.admit(ctx, mayAnnounce)
+	if err != nil {
 		return nil, err
 	}
 	a := req.GetAnnouncement()
 	if a == nil || proto.Size(a) > maxAnnouncement {
 		return nil, status.Error(codes.InvalidArgument, "announcement is missing or too large")
 	}
-	select {
-	case s.pulls <- struct{}{}:
-		defer func() { <-s.pulls }()
-	default:
-		return nil, status.Error(codes.ResourceExhausted, "too many calls at once")
+	leave, err := s.place(id)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	msg, err := message(a)
 	result := old
 	if err == nil {

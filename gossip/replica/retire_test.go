@@ -2,11 +2,16 @@ package replica
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -106,7 +111,9 @@ func TestRetiredClusterComesBackOnPurpose(t *testing.T) {
 	_, err := retirement(p, west).Do(within(t))
 	require.NoError(t, err)
 	east.stop()
+	n.mu.Lock()
 	delete(n.nodes, "e0.east")
+	n.mu.Unlock()
 
 	again := n.startExpecting(t, p, "e1.east", "east")
 	again.publisher.Update(whole("east", service("user", 2)))
@@ -124,7 +131,9 @@ func TestRetiredClusterComesBackOnPurpose(t *testing.T) {
 	require.ErrorIs(t, ended, ErrRetired)
 	require.Equal(t, -1, ready(west.config.Table, "user", "east"))
 	again.stop()
+	n.mu.Lock()
 	delete(n.nodes, "e1.east")
+	n.mu.Unlock()
 
 	m := retirement(p, west)
 	m.Undo = true
@@ -235,4 +244,28 @@ func TestTombstoneIsOnDisk(t *testing.T) {
 	_, result, err := s.store.accept(&wire.Announcement{Head: before.signed})
 	require.NoError(t, err)
 	require.Equal(t, old, result)
+}
+
+// TestAnnouncementsCountAgainstTheShare: a cluster that announces without end is
+// bounded like one that pulls without end.
+func TestAnnouncementsCountAgainstTheShare(t *testing.T) {
+	p := newPKI(t)
+	encoded, _, err := p.authority.Issue(trust.ID{Clusterset: "test", Cluster: "evil", Role: trust.Watcher}, time.Hour)
+	require.NoError(t, err)
+	block, _ := pem.Decode(encoded)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	require.NoError(t, err)
+	state := tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
+	ctx := peer.NewContext(t.Context(), &peer.Peer{AuthInfo: credentials.TLSInfo{State: state}})
+	r, _ := holding(t, p.identity("west", trust.Watcher))
+	s := &server{replica: r, shares: newShares("west"), pulls: make(chan struct{}, servedPulls)}
+	allowed := 0
+	for range 2 * pullBurst {
+		_, err := s.Announce(ctx, &wire.AnnounceRequest{Announcement: &wire.Announcement{}})
+		if status.Code(err) != codes.ResourceExhausted {
+			allowed++
+		}
+	}
+	require.Less(t, allowed, 2*pullBurst)
+	require.Empty(t, s.pulls)
 }

@@ -128,7 +128,7 @@ func (s *server) admit(ctx context.Context, may func(own, id trust.ID) bool) (tr
 	return id, nil
 }
 
-// place takes a place for a pull.
+// place takes a place for a pull, or for an announcement, which is as dear.
 func (s *server) place(of trust.ID) (leave func(), err error) {
 	share := func() {}
 	if of != (trust.ID{}) {

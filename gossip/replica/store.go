@@ -67,12 +67,12 @@ func (s *store) commitLocked(h *head, to *part, u discovery.Update) {
 	}
 	logCommit(s.log, h, have.part, to)
 	s.shared.part(have.part, to)
-	have.part = to
 	if h.Retired {
-		s.table.Drop(h.Cluster)
+		s.clearLocked(h.Cluster, have)
 	} else {
 		s.table.Apply(h.Cluster, u, h.version())
 	}
+	have.part = to
 	s.setHeadLocked(have, h)
 }
 
@@ -83,9 +83,9 @@ func (s *store) setHeadLocked(have *replicaPart, h *head) {
 
 func (s *store) dropLocked(cluster string) {
 	s.log.Debug("part dropped", "cluster", cluster)
+	s.clearLocked(cluster, s.clusters[cluster])
 	delete(s.clusters, cluster)
 	s.heads.drop(cluster)
-	s.table.Drop(cluster)
 }
 
 // get returns a cluster's head and its part; nil if unknown.
