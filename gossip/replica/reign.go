@@ -92,7 +92,7 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 	reviews.Go(func() { p.review(reviewing) })
 	defer reviews.Wait()
 	defer stop()
-	if err := p.publish(&wire.Head{Epoch: epoch, Seq: 1}, p.takeAll()); err != nil {
+	if err := p.accede(epoch); err != nil {
 		return err
 	}
 	p.epoch.Store(epoch)
@@ -118,6 +118,19 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 			return err
 		}
 	}
+}
+
+// accede publishes a new epoch's first version. If we have our part, that is
+// with the content it has, which peers take as the next version of what they
+// hold. Changes follow as a delta: with them the first version would be one
+// that all peers have to pull.
+func (p *Publisher) accede(epoch uint64) error {
+	p.pendAll()
+	var keys map[string]bool
+	if !p.replica.holdsOwn() {
+		keys = p.takePending()
+	}
+	return p.publish(&wire.Head{Epoch: epoch, Seq: 1}, keys)
 }
 
 // own is the current head of our part, if it is still of the given epoch.
