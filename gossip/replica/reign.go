@@ -161,8 +161,8 @@ func (p *Publisher) waitSynced(ctx context.Context) error {
 }
 
 // coalesce waits until changes may go out: at once if the last publication is
-// some time ago or something urgent is among them. When ctx ends first they are
-// the next leader's to publish, and that is an error.
+// some time ago, and soon if something urgent is among them. When ctx ends first
+// they are the next leader's to publish, and that is an error.
 func (p *Publisher) coalesce(ctx context.Context, last time.Time) error {
 	timer := time.NewTimer(coalesce - time.Since(last))
 	defer timer.Stop()
@@ -171,7 +171,7 @@ func (p *Publisher) coalesce(ctx context.Context, last time.Time) error {
 		urgent := p.urgent
 		p.mu.Unlock()
 		if urgent {
-			return nil
+			timer.Reset(urgentPause - time.Since(last))
 		}
 		select {
 		case <-ctx.Done():
