@@ -331,7 +331,8 @@ func (w *lawWorld) elect() {
 func (w *lawWorld) lead(n *lawNode) {
 	epoch, err := w.epochs[n.cluster].NextEpoch(w.t.Context(), n.highestOwn())
 	require.NoError(w.t, err)
-	require.NoError(w.t, n.publisher.publish(&wire.Head{Epoch: epoch, Seq: 1}, n.publisher.takeAll()), "seed %d", w.seed)
+	require.NoError(w.t, n.publisher.accede(epoch), "seed %d", w.seed)
+	require.NoError(w.t, n.publisher.publishPending(epoch), "seed %d", w.seed)
 	n.publisher.epoch.Store(epoch)
 	n.leads, n.epoch = true, epoch
 }
