@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -147,10 +148,15 @@ func (m Retirement) current(ctx context.Context, conn grpc.ClientConnInterface) 
 
 // plainStatus takes gRPC's framing off an error.
 func plainStatus(err error) error {
-	if s, ok := status.FromError(err); ok {
-		return errors.New(s.Message())
+	s, ok := status.FromError(err)
+	if !ok {
+		return err
 	}
-	return err
+	text := s.Message()
+	if _, cause, dialing := strings.Cut(text, `"transport: Error while dialing: `); dialing {
+		text = strings.TrimSuffix(cause, `"`)
+	}
+	return errors.New(text)
 }
 
 // Announce implements the RPC.
