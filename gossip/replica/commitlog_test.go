@@ -111,7 +111,9 @@ func TestRetirementIsLogged(t *testing.T) {
 	m := retirement(p, west)
 	_, err = m.Do(within(t))
 	require.NoError(t, err)
-	eventually(t, "retired", func() bool { return len(log.with("level=WARN", "cluster was retired", "cluster=east", "uid=uid-east")) == 1 })
+	eventually(t, "retired", func() bool {
+		return len(log.with("level=WARN", "cluster was retired", "cluster=east", "uid=uid-east")) == 1
+	})
 	m.Undo = true
 	_, err = m.Do(within(t))
 	require.NoError(t, err)
