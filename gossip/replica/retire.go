@@ -108,7 +108,9 @@ func (m Retirement) successor(was *head) (*head, error) {
 		Root: emptyPart.root[:], Retired: !m.Undo,
 	}
 	if m.Undo {
-		w.Epoch = was.Epoch + 1
+		// Under the same epoch: a watcher of the cluster that has heard of the
+		// retirement only takes the epoch above, and must not meet this one.
+		w.Epoch, w.Seq = was.Epoch, was.Seq+1
 	}
 	if w.Epoch > maxEpoch {
 		return nil, fmt.Errorf("epoch %d leaves no room for another one", was.Epoch)
