@@ -15,7 +15,7 @@ import (
 
 // maxLoggedKeys bounds a line: the parts of large clusters have 200,000 keys,
 // of up to maxKey octets. How many are left out is told.
-const maxLoggedKeys = 200
+const maxLoggedKeys = 2000
 
 // logCommit tells of the step from one part to the next.
 func logCommit(log *slog.Logger, h *head, from, to *part) {

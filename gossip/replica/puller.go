@@ -34,6 +34,7 @@ type puller struct {
 	mu    sync.Mutex
 	wants map[string]*want     // guarded by mu
 	slow  map[string]time.Time // sources that were slow, until when they are called so; guarded by mu
+	good  map[string]bool      // sources whose last answer was good; guarded by mu
 	moved chan struct{}        // closed and made anew when a pull has ended; guarded by mu
 }
 
@@ -75,7 +76,7 @@ const (
 )
 
 func newPullerFor(s *store) *puller {
-	return &puller{store: s, wake: make(chan struct{}, 1), wants: map[string]*want{}, slow: map[string]time.Time{}, moved: make(chan struct{})}
+	return &puller{store: s, wake: make(chan struct{}, 1), wants: map[string]*want{}, slow: map[string]time.Time{}, good: map[string]bool{}, moved: make(chan struct{})}
 }
 
 // want asks for a cluster's part to be pulled until it is at least as new as a
