@@ -39,3 +39,15 @@ func listed(keys []string) string {
 	}
 	return strings.Join(keys, " ")
 }
+
+// logRetirement tells that a cluster's names go, or may be back, by somebody's
+// hand: nothing else in the log of other clusters says so.
+func logRetirement(log *slog.Logger, h, was *head) {
+	switch {
+	case was == nil || was.Retired == h.Retired:
+	case h.Retired:
+		log.Warn("cluster was retired, its services are gone", "cluster", h.Cluster, "uid", clip(h.Uid), "epoch", h.Epoch)
+	default:
+		log.Info("cluster is not retired any more", "cluster", h.Cluster, "uid", clip(h.Uid), "epoch", h.Epoch)
+	}
+}

@@ -315,7 +315,7 @@ func (w *lawWorld) publish() {
 	}
 	n := leaders[w.rng.IntN(len(leaders))]
 	if err := n.publisher.publishPending(n.epoch); err != nil {
-		require.True(w.t, errors.Is(err, errDeposed), "seed %d: %v", w.seed, err)
+		require.True(w.t, errors.Is(err, errDeposed) || errors.Is(err, errRetired), "seed %d: %v", w.seed, err)
 		n.leads = false
 		w.did["deposed"]++
 	}
@@ -339,7 +339,7 @@ func (w *lawWorld) lead(n *lawNode) {
 
 func (w *lawWorld) beat() {
 	if err := w.pick().publisher.beat(); err != nil {
-		require.True(w.t, errors.Is(err, errDeposed), "seed %d: %v", w.seed, err)
+		require.True(w.t, errors.Is(err, errDeposed) || errors.Is(err, errRetired), "seed %d: %v", w.seed, err)
 	}
 }
 

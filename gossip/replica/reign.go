@@ -136,6 +136,9 @@ func (p *Publisher) accede(epoch uint64) error {
 // own is the current head of our part, if it is still of the given epoch.
 func (p *Publisher) own(epoch uint64) (*head, error) {
 	h := p.replica.store.heads.get(p.replica.cluster)
+	if h != nil && h.Retired && h.Uid == p.replica.store.owner() {
+		return nil, errRetired // and not another watcher's doing
+	}
 	if h == nil || h.Epoch != epoch || p.replica.outdone(h) {
 		return nil, errDeposed
 	}
