@@ -15,10 +15,9 @@ type allowance struct {
 var (
 	// A user message costs the Handler a signature check of some 0.1 ms: 500 a
 	// second are 5 % of a core. A cluster of three watchers stays far below: it
-	// sends its own versions, at most ten a second, and what falls to it of
-	// others' news, one in as many as there are clusters. The burst is for a
-	// cluster in which some thousand services lose their last endpoint one by
-	// one: each of them is pushed at once.
+	// sends its own versions, ten a second, or a hundred as long as services lose
+	// their last endpoint one by one, and what falls to it of others' news, one
+	// in as many as there are clusters.
 	allowMessages = allowance{reason: "message_rate", rate: 500, burst: 4000}
 
 	// An answer to a ping carries memberlist's broadcasts, which count as sent

@@ -281,6 +281,10 @@ func (r *roster) someLost(n int) []Peer {
 			r.changedLocked()
 		}
 	}
+	// One place is for others: those who speak to us may never let us in.
+	if rest := len(first) + len(more); n > 1 && rest > 0 && len(back) >= n {
+		back = back[:n-1]
+	}
 	all := slices.Concat(back, first, more)
 	return all[:min(n, len(all))]
 }

@@ -153,3 +153,26 @@ func TestNamesThatWereReplacedAreLeftAlone(t *testing.T) {
 		require.Len(t, r.someLost(10), 3, "it fell silent")
 	})
 }
+
+// TestWhoSpeaksLeavesOthersTheirTurn: members that speak to us and can't be
+// joined don't keep all others from being tried.
+func TestWhoSpeaksLeavesOthersTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoster("w0.self")
+		for i := range lostPerRound {
+			name := fmt.Sprintf("w%d.evil", i)
+			r.join(name, someAddr)
+			r.leave(name)
+		}
+		r.join("w0.honest", netip.MustParseAddrPort("10.0.0.2:1"))
+		r.leave("w0.honest")
+		time.Sleep(farewell)
+		for i := range lostPerRound {
+			require.True(t, r.heard(fmt.Sprintf("w%d.evil", i)))
+		}
+		tried := r.someLost(lostPerRound)
+		require.Len(t, tried, lostPerRound)
+		require.Equal(t, "w0.honest", tried[lostPerRound-1].Name)
+		require.Equal(t, "evil", clusterOf(r.someLost(1)[0].Name))
+	})
+}

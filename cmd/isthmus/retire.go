@@ -109,7 +109,11 @@ func (r *retirement) do(ctx context.Context, out io.Writer, m replica.Retirement
 	if err != nil {
 		return err
 	}
-	return r.say(out, "%s is %s (epoch %d)\n", done.Epoch)
+	format := "%s is %s (epoch %d)\n"
+	if r.undo {
+		format = "%s is %s (epoch %d): start its watchers\n"
+	}
+	return r.say(out, format, done.Epoch)
 }
 
 func (r *retirement) say(out io.Writer, format string, epoch uint64) error {

@@ -26,8 +26,8 @@ Corefile names this watcher's own address, as it would name another's.`,
 			set.SetOutput(io.Discard)
 			file := set.String("c", "watcher.yaml", "the watcher's configuration")
 			set.StringVar(file, "config", "watcher.yaml", "the same")
-			level := slog.LevelInfo
-			set.TextVar(&level, "log-level", level, logLevelUsage)
+			var level logLevel
+			set.Var(&level, "log-level", logLevelUsage)
 			o := dns.Options{Version: moduleVersion()}
 			dnsFlags(set, &o)
 			switch err := set.Parse(args); {
@@ -38,7 +38,7 @@ Corefile names this watcher's own address, as it would name another's.`,
 			case set.NArg() > 0:
 				return usage(fmt.Errorf("run: unexpected argument %q; see `isthmus run -h`", set.Arg(0)))
 			}
-			return runBoth(cmd.Context(), *file, level, o)
+			return runBoth(cmd.Context(), *file, slog.Level(level), o)
 		},
 	}
 }

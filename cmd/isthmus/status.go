@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -47,6 +49,12 @@ func statusTable(w io.Writer, s api.Status) {
 	}
 	for _, c := range s.Clusters {
 		row(w, c.Name, c.Locality, c.Network, fmt.Sprintf("%d.%d", c.Epoch, c.Seq), strconv.Itoa(c.Services), strconv.Itoa(watchers[c.Name]))
+		delete(watchers, c.Name)
+	}
+	// A cluster with watchers and no part: import denies it, or the part is
+	// still to come.
+	for _, name := range slices.Sorted(maps.Keys(watchers)) {
+		row(w, name, "", "", "", "", strconv.Itoa(watchers[name]))
 	}
 	_, _ = fmt.Fprintln(w)
 	row(w, "WATCHER", "ADDRESS")

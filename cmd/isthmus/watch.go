@@ -13,13 +13,13 @@ import (
 
 func newWatch() *cobra.Command {
 	var file string
-	var level slog.Level
+	var level logLevel
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Run a watcher: publish this cluster's services and follow the others'",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			w, err := newWatcher(file, level)
+			w, err := newWatcher(file, slog.Level(level))
 			if err != nil {
 				return err
 			}
@@ -27,11 +27,9 @@ func newWatch() *cobra.Command {
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, logLevelUsage)
+	cmd.Flags().Var(&level, "log-level", logLevelUsage)
 	return cmd
 }
-
-const logLevelUsage = "least level that is logged: debug, info, warn or error"
 
 func configFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVarP(file, "config", "c", "watcher.yaml", "the watcher's configuration")

@@ -21,6 +21,11 @@ const (
 	// coalesce is how long changes that follow one another are gathered. The
 	// first change after a quiet time does not wait.
 	coalesce = 100 * time.Millisecond
+	// urgentPause is the least time between versions whose changes must not
+	// wait. A thousand services that lose their last endpoint one after another
+	// within a second make a hundred signed messages to each peer, not a
+	// thousand; a peer takes 500 a second of a cluster.
+	urgentPause = 10 * time.Millisecond
 	// heartbeat is how often a head is announced without a change; a cluster
 	// is called silent after three of them.
 	heartbeat = 10 * time.Second

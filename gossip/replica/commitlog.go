@@ -15,7 +15,7 @@ import (
 
 // maxLoggedKeys bounds a line: the parts of large clusters have 200,000 keys,
 // of up to maxKey octets. How many are left out is told.
-const maxLoggedKeys = 200
+const maxLoggedKeys = 2000
 
 // logCommit tells of the step from one part to the next.
 func logCommit(log *slog.Logger, h *head, from, to *part) {
@@ -38,4 +38,16 @@ func listed(keys []string) string {
 		keys = append(keys[:maxLoggedKeys:maxLoggedKeys], fmt.Sprintf("+%d", more))
 	}
 	return strings.Join(keys, " ")
+}
+
+// logRetirement tells that a cluster's names go, or may be back, by somebody's
+// hand: nothing else in the log of other clusters says so.
+func logRetirement(log *slog.Logger, h, was *head) {
+	switch {
+	case was == nil || was.Retired == h.Retired:
+	case h.Retired:
+		log.Warn("cluster was retired, its services are gone", "cluster", h.Cluster, "uid", clip(h.Uid), "epoch", h.Epoch)
+	default:
+		log.Info("cluster is not retired any more", "cluster", h.Cluster, "uid", clip(h.Uid), "epoch", h.Epoch)
+	}
 }

@@ -85,6 +85,37 @@ func TestLoggedKeysAreBounded(t *testing.T) {
 	}
 	text := listed(keys)
 	require.Contains(t, text, "s/shop/0000 ")
-	require.True(t, strings.HasSuffix(text, "s/shop/0199 +7"), text[len(text)-30:])
+	require.True(t, strings.HasSuffix(text, fmt.Sprintf("s/shop/%04d +7", maxLoggedKeys-1)), text[len(text)-30:])
 	require.Empty(t, listed(nil))
+}
+
+// TestRetirementIsLogged: of a cluster that somebody took out, or let come back,
+// others' logs have a line.
+func TestRetirementIsLogged(t *testing.T) {
+	p, n := newPKI(t), &network{}
+	west := n.start(t, p, "w0.west", "west")
+	west.publisher.Update(whole("west"))
+	west.lead(t, &counter{})
+	east := n.start(t, p, "e0.east", "east")
+	east.publisher.Update(whole("east", service("user", 3)))
+	east.lead(t, &counter{n: 6})
+	log := &logLines{}
+	s, err := NewSubscriber(SubscriberConfig{
+		Watchers: []string{west.peer.Addr}, Identity: p.identity("west", trust.Agent), Table: discovery.NewTable(),
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	require.NoError(t, err)
+	follow(t, s)
+	eventually(t, "the agent has it", func() bool { return ready(s.Table(), "user", "east") == 3 })
+
+	m := retirement(p, west)
+	_, err = m.Do(within(t))
+	require.NoError(t, err)
+	eventually(t, "retired", func() bool {
+		return len(log.with("level=WARN", "cluster was retired", "cluster=east", "uid=uid-east")) == 1
+	})
+	m.Undo = true
+	_, err = m.Do(within(t))
+	require.NoError(t, err)
+	eventually(t, "let back", func() bool { return len(log.with("cluster is not retired any more", "cluster=east")) == 1 })
 }

@@ -59,17 +59,20 @@ func newGuard() guard {
 	return guard{held: map[string]loss{}, cleared: map[string]bool{}, recent: map[string]time.Time{}}
 }
 
-// passLocked tells whether losses may go out, of so many published services.
+// passLocked tells whether losses may go out, of the services in a part.
 // If not they are held, and whatever is lost until the hold ends with them:
 // services that come back one after another must not release the last half.
-func (p *Publisher) passLocked(losses map[string]loss, services int, now time.Time) bool {
+func (p *Publisher) passLocked(losses map[string]loss, have *part, now time.Time) bool {
 	g := &p.guard
+	before := services(have)
 	for key, at := range g.recent {
 		if now.Sub(at) >= guardTime {
 			delete(g.recent, key)
+		} else if _, published := have.get(key); !published {
+			before++ // one that was emptied is still among them
 		}
 	}
-	before, lost := services+len(g.recent), len(g.recent)
+	lost := len(g.recent)
 	for key := range losses {
 		if _, counted := g.recent[key]; !counted {
 			lost++
@@ -93,11 +96,14 @@ func (p *Publisher) passLocked(losses map[string]loss, services int, now time.Ti
 	return false
 }
 
-// backLocked ends what the guard knows of a service that is well.
-func (g *guard) backLocked(key string) {
+// backLocked ends what the guard knows of a service that has nothing to lose.
+// One that lost it a moment ago and is still without still counts.
+func (g *guard) backLocked(key string, well bool) {
 	delete(g.held, key)
 	delete(g.cleared, key)
-	delete(g.recent, key)
+	if well {
+		delete(g.recent, key)
+	}
 }
 
 // settleLocked closes a hold that nothing is left of, and shows how much is.

@@ -323,3 +323,29 @@ func TestEndpointsThatVanishTogether(t *testing.T) {
 		require.Zero(t, g.held(), "and that they go afterwards")
 	})
 }
+
+// TestEndpointsThatVanishOneByOne: services that are emptied in many updates
+// are counted together, too, also when a source tells of one again.
+func TestEndpointsThatVanishOneByOne(t *testing.T) {
+	for what, again := range map[string]bool{"once each": false, "told again": true} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := startGuarded(t, 100)
+				g.lead()
+				for i := range 90 {
+					s := numbered(i, i+1)
+					s[0].Counts = nil
+					g.publisher.Update(discovery.Update{Services: s})
+					pass(200 * time.Millisecond)
+					if again {
+						g.publisher.Update(discovery.Update{Services: s})
+						pass(100 * time.Millisecond)
+					}
+				}
+				require.Equal(t, 40, g.held())
+				require.Equal(t, 0, ready(g.config.Table, "s49", "east"))
+				require.Equal(t, 1, ready(g.config.Table, "s50", "east"))
+			})
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -154,5 +155,32 @@ func TestNewLeaderHoldsToo(t *testing.T) {
 		g.requireGateways(8080, "192.0.2.1")
 		pass(2 * time.Second)
 		g.requireGateways(0)
+	})
+}
+
+// hangs is a source that does not answer a second time.
+type hangs struct{}
+
+func (hangs) Confirm(ctx context.Context, _, _ []discovery.Key) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestASourceThatHangsDelaysNoHold: while it is asked whether services are gone,
+// the gateways of another one are given up in their time.
+func TestASourceThatHangsDelaysNoHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startGuarded(t, 40)
+		g.publisher.Update(discovery.Update{Services: []*discovery.Service{behind(lb, 8080, "192.0.2.1")}})
+		g.publisher.ConfirmWith(hangs{})
+		g.lead()
+		g.remove(0, 40)
+		pass(guardTime - 10*time.Second)
+		require.Equal(t, 40, g.held())
+		g.now(behind(lb, 0))
+		g.requireGateways(8080, "192.0.2.1")
+		pass(holdDown)
+		g.requireGateways(0)
+		require.Equal(t, 40, g.held(), "the question has no answer yet")
 	})
 }

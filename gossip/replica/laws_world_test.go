@@ -315,7 +315,7 @@ func (w *lawWorld) publish() {
 	}
 	n := leaders[w.rng.IntN(len(leaders))]
 	if err := n.publisher.publishPending(n.epoch); err != nil {
-		require.True(w.t, errors.Is(err, errDeposed), "seed %d: %v", w.seed, err)
+		require.True(w.t, errors.Is(err, errDeposed) || errors.Is(err, errRetired), "seed %d: %v", w.seed, err)
 		n.leads = false
 		w.did["deposed"]++
 	}
@@ -331,14 +331,15 @@ func (w *lawWorld) elect() {
 func (w *lawWorld) lead(n *lawNode) {
 	epoch, err := w.epochs[n.cluster].NextEpoch(w.t.Context(), n.highestOwn())
 	require.NoError(w.t, err)
-	require.NoError(w.t, n.publisher.publish(&wire.Head{Epoch: epoch, Seq: 1}, n.publisher.takeAll()), "seed %d", w.seed)
+	require.NoError(w.t, n.publisher.accede(epoch), "seed %d", w.seed)
+	require.NoError(w.t, n.publisher.publishPending(epoch), "seed %d", w.seed)
 	n.publisher.epoch.Store(epoch)
 	n.leads, n.epoch = true, epoch
 }
 
 func (w *lawWorld) beat() {
 	if err := w.pick().publisher.beat(); err != nil {
-		require.True(w.t, errors.Is(err, errDeposed), "seed %d: %v", w.seed, err)
+		require.True(w.t, errors.Is(err, errDeposed) || errors.Is(err, errRetired), "seed %d: %v", w.seed, err)
 	}
 }
 

@@ -55,6 +55,9 @@ func newMetrics(r prometheus.Registerer, table *discovery.Table) *metrics {
 	for _, reason := range alarms { // from the start, so that a first one is an increase
 		m.refused.WithLabelValues(reason)
 	}
+	for _, reason := range []string{"silent", "root"} {
+		m.dropped.WithLabelValues(reason)
+	}
 	if r != nil {
 		r.MustRegister(m.announcements, m.refused, m.pulls, m.published, m.held, m.streams, m.dropped, m.frozen,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{

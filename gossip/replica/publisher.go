@@ -128,24 +128,22 @@ func (p *Publisher) poke() {
 	}
 }
 
-// takeAll returns all keys that the source wants or that are published, and
-// counts them as handled.
-func (p *Publisher) takeAll() map[string]bool {
+// pendAll has all keys looked at that the source wants or that are published.
+func (p *Publisher) pendAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	keys := map[string]bool{}
 	for key := range p.desired {
-		keys[key] = true
+		p.pending[key] = true
 	}
 	if _, have := p.replica.store.get(p.replica.cluster); have != nil {
 		for _, b := range have.buckets {
 			for key := range b.each() {
-				keys[key] = true
+				p.pending[key] = true
 			}
 		}
 	}
-	p.pending, p.urgent = map[string]bool{}, false
-	return keys
+	p.urgent = true
+	p.poke()
 }
 
 func (p *Publisher) takePending() map[string]bool {

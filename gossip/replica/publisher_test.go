@@ -154,7 +154,7 @@ func TestNothingIsPublishedAfterAnUnnoticedEnd(t *testing.T) {
 		time.Sleep(2 * epochRetry)
 		require.Equal(t, 0, ready(r.config.Table, "user", "east"))
 		h, _ := r.store.get("east")
-		require.Equal(t, discovery.Version{Epoch: 2, Seq: 1}, h.version())
+		require.Equal(t, discovery.Version{Epoch: 2, Seq: 2}, h.version())
 	})
 }
 

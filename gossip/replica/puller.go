@@ -34,7 +34,10 @@ type puller struct {
 	mu    sync.Mutex
 	wants map[string]*want     // guarded by mu
 	slow  map[string]time.Time // sources that were slow, until when they are called so; guarded by mu
+	good  map[string]bool      // sources whose last answer was good; guarded by mu
 	moved chan struct{}        // closed and made anew when a pull has ended; guarded by mu
+
+	retried time.Time // when retry last ended all pauses; guarded by mu
 }
 
 // want is a cluster whose part is to be pulled.
@@ -72,10 +75,13 @@ const (
 	refusedAttempts = 3
 	pullPause       = 100 * time.Millisecond // doubled with each attempt
 	maxPullPause    = 10 * time.Second
+	// retryPause lets pullAttempts, whose pauses end early each time, take long
+	// enough for peers that have too much to do for the moment.
+	retryPause = time.Second
 )
 
 func newPullerFor(s *store) *puller {
-	return &puller{store: s, wake: make(chan struct{}, 1), wants: map[string]*want{}, slow: map[string]time.Time{}, moved: make(chan struct{})}
+	return &puller{store: s, wake: make(chan struct{}, 1), wants: map[string]*want{}, slow: map[string]time.Time{}, good: map[string]bool{}, moved: make(chan struct{})}
 }
 
 // want asks for a cluster's part to be pulled until it is at least as new as a
@@ -145,12 +151,22 @@ func (p *puller) forget() {
 	}
 }
 
-// retry ends the pauses after attempts that failed: something has changed.
+// retry ends the pauses after attempts that failed: something has changed. Where
+// that happens all the time, as when hundreds of watchers start, it does so
+// every retryPause.
 func (p *puller) retry() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	at := time.Now()
+	if soonest := p.retried.Add(retryPause); at.Before(soonest) {
+		at = soonest
+	} else {
+		p.retried = at
+	}
 	for _, w := range p.wants {
-		w.after = time.Time{}
+		if w.after.After(at) {
+			w.after = at
+		}
 	}
 	p.poke()
 }

@@ -282,3 +282,28 @@ func TestDeniedPartIsNotPulledAgain(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// TestMembersThatComeAllTheTimeDontUseUpAttempts: who comes may have what others
+// could not give, but where hundreds come one after another the attempts must
+// not be spent within a moment, and the part be taken for one that nobody has.
+func TestMembersThatComeAllTheTimeDontUseUpAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		east, tries := owns(t, "east", &wire.Head{Epoch: 1, Seq: 1}, service("user", 3)), atomic.Int64{}
+		busy := time.Now().Add(3 * time.Second)
+		r := fetching(t, func(context.Context, string, string, int) (*pulled, error) {
+			tries.Add(1)
+			if time.Now().Before(busy) {
+				return nil, status.Error(codes.ResourceExhausted, "too many pulls at once")
+			}
+			return east.answer(), nil
+		})
+		running(t, r.puller)
+		r.puller.wantClaimed("east", v1, "")
+		for range 200 {
+			pass(20 * time.Millisecond)
+			r.PeersChanged()
+		}
+		require.LessOrEqual(t, tries.Load(), int64(pullAttempts))
+		require.Equal(t, 3, ready(r.config.Table, "user", "east"))
+	})
+}

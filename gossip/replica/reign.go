@@ -92,7 +92,7 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 	reviews.Go(func() { p.review(reviewing) })
 	defer reviews.Wait()
 	defer stop()
-	if err := p.publish(&wire.Head{Epoch: epoch, Seq: 1}, p.takeAll()); err != nil {
+	if err := p.accede(epoch); err != nil {
 		return err
 	}
 	p.epoch.Store(epoch)
@@ -120,9 +120,25 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 	}
 }
 
+// accede publishes a new epoch's first version. If we have our part, that is
+// with the content it has, which peers take as the next version of what they
+// hold. Changes follow as a delta: with them the first version would be one
+// that all peers have to pull.
+func (p *Publisher) accede(epoch uint64) error {
+	p.pendAll()
+	var keys map[string]bool
+	if !p.replica.holdsOwn() {
+		keys = p.takePending()
+	}
+	return p.publish(&wire.Head{Epoch: epoch, Seq: 1}, keys)
+}
+
 // own is the current head of our part, if it is still of the given epoch.
 func (p *Publisher) own(epoch uint64) (*head, error) {
 	h := p.replica.store.heads.get(p.replica.cluster)
+	if h != nil && h.Retired && h.Uid == p.replica.store.owner() {
+		return nil, errRetired // and not another watcher's doing
+	}
 	if h == nil || h.Epoch != epoch || p.replica.outdone(h) {
 		return nil, errDeposed
 	}
@@ -148,8 +164,8 @@ func (p *Publisher) waitSynced(ctx context.Context) error {
 }
 
 // coalesce waits until changes may go out: at once if the last publication is
-// some time ago or something urgent is among them. When ctx ends first they are
-// the next leader's to publish, and that is an error.
+// some time ago, and soon if something urgent is among them. When ctx ends first
+// they are the next leader's to publish, and that is an error.
 func (p *Publisher) coalesce(ctx context.Context, last time.Time) error {
 	timer := time.NewTimer(coalesce - time.Since(last))
 	defer timer.Stop()
@@ -158,7 +174,7 @@ func (p *Publisher) coalesce(ctx context.Context, last time.Time) error {
 		urgent := p.urgent
 		p.mu.Unlock()
 		if urgent {
-			return nil
+			timer.Reset(urgentPause - time.Since(last))
 		}
 		select {
 		case <-ctx.Done():

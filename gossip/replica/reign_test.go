@@ -142,7 +142,7 @@ func TestEpochStoreLost(t *testing.T) {
 		go func() { _ = p.Lead(t.Context(), &counter{}) }()
 		pass(time.Second)
 		now, _ := r.store.get("east")
-		require.Equal(t, discovery.Version{Epoch: 42, Seq: 1}, now.version())
+		require.Equal(t, discovery.Version{Epoch: 42, Seq: 2}, now.version())
 		require.Equal(t, 3, ready(r.config.Table, "user", "east"))
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -107,7 +108,9 @@ func (m Retirement) successor(was *head) (*head, error) {
 		Root: emptyPart.root[:], Retired: !m.Undo,
 	}
 	if m.Undo {
-		w.Epoch = was.Epoch + 1
+		// Under the same epoch: a watcher of the cluster that has heard of the
+		// retirement only takes the epoch above, and must not meet this one.
+		w.Epoch, w.Seq = was.Epoch, was.Seq+1
 	}
 	if w.Epoch > maxEpoch {
 		return nil, fmt.Errorf("epoch %d leaves no room for another one", was.Epoch)
@@ -147,10 +150,15 @@ func (m Retirement) current(ctx context.Context, conn grpc.ClientConnInterface) 
 
 // plainStatus takes gRPC's framing off an error.
 func plainStatus(err error) error {
-	if s, ok := status.FromError(err); ok {
-		return errors.New(s.Message())
+	s, ok := status.FromError(err)
+	if !ok {
+		return err
 	}
-	return err
+	text := s.Message()
+	if _, cause, dialing := strings.Cut(text, `"transport: Error while dialing: `); dialing {
+		text = strings.TrimSuffix(cause, `"`)
+	}
+	return errors.New(text)
 }
 
 // Announce implements the RPC.

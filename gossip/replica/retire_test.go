@@ -269,3 +269,19 @@ func TestAnnouncementsCountAgainstTheShare(t *testing.T) {
 	require.Less(t, allowed, 2*pullBurst)
 	require.Empty(t, s.pulls)
 }
+
+// TestOneWhoMissedTheUndo: a watcher of the cluster that has heard of the
+// retirement only, from its agents for instance, publishes above both. Under the
+// version of the undo it would be refused as its double.
+func TestOneWhoMissedTheUndo(t *testing.T) {
+	p := newPKI(t)
+	m := Retirement{Identity: p.identity("east", trust.Watcher)}
+	first, _ := from(t, m.Identity, &wire.Head{Uid: "uid-east", Epoch: 7, Seq: 3}, records(t, service("user", 1)))
+	retired, err := m.successor(first)
+	require.NoError(t, err)
+	m.Undo = true
+	undone, err := m.successor(retired)
+	require.NoError(t, err)
+	require.True(t, undone.newerThan(retired))
+	require.True(t, undone.version().Less(discovery.Version{Epoch: retired.Epoch + 1, Seq: 1}), "undone at %v", undone.version())
+}

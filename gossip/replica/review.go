@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -13,10 +14,14 @@ func (p *Publisher) reviewSoon() {
 	}
 }
 
-// review ends what is held back in its time, until ctx ends.
+// review ends what is held back in its time, until ctx ends. A source that takes
+// long to answer does not delay what asks it nothing.
 func (p *Publisher) review(ctx context.Context) {
+	var questions sync.WaitGroup
+	defer questions.Wait()
+	asking, answered := false, make(chan struct{}, 1)
 	for {
-		due := p.nextReview()
+		due := p.nextReview(asking)
 		var timer <-chan time.Time // none: nothing is held
 		if !due.IsZero() {
 			timer = time.After(time.Until(due))
@@ -26,20 +31,28 @@ func (p *Publisher) review(ctx context.Context) {
 			return
 		case <-p.reviewed:
 			continue
+		case <-answered:
+			asking = false
+			continue
 		case <-timer:
 		}
-		if p.endHoldDowns(time.Now()) {
-			p.confirmHeld(ctx)
+		if p.endHoldDowns(time.Now()) && !asking {
+			asking = true
+			questions.Go(func() {
+				p.confirmHeld(ctx)
+				answered <- struct{}{}
+			})
 		}
 	}
 }
 
-// nextReview is when something that is held is due; zero when nothing is held.
-func (p *Publisher) nextReview() time.Time {
+// nextReview is when something that is held is due; zero when nothing is held
+// but what the source is being asked about.
+func (p *Publisher) nextReview(asking bool) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var due time.Time
-	if len(p.guard.held) > 0 {
+	if len(p.guard.held) > 0 && !asking {
 		due = p.guard.ask
 	}
 	for key, until := range p.down {

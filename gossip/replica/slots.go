@@ -11,8 +11,12 @@ import (
 // who do. A slot is given for a source: the cluster whose watchers the attempt
 // goes to first.
 const (
-	// sourcePulls of the slots may be for one source.
-	sourcePulls = 2
+	// sourcePulls of the slots may be for one source; as many as claims may
+	// have for one whose last answer was good: a watcher that starts pulls all
+	// parts from the first peer that it meets, and over 100 ms each slot brings
+	// five a second.
+	sourcePulls     = 2
+	goodSourcePulls = claimedPulls
 	// slowPulls of the slots may be for sources that were slow lately, all of
 	// them together.
 	slowPulls = parallelPulls / 2
@@ -80,28 +84,40 @@ func (p *puller) hasRoomLocked(o occupancy, cluster string, w *want, now time.Ti
 	if p.slow[source].After(now) && o.slow >= slowPulls {
 		return false
 	}
-	return o.bySource[source] < sourcePulls
+	most := sourcePulls
+	if p.good[source] {
+		most = goodSourcePulls
+	}
+	return o.bySource[source] < most
 }
 
 // rateLocked remembers how a source did in an attempt.
 func (p *puller) rateLocked(w *want, err error) {
 	now, source := time.Now(), w.from
-	switch {
-	case source == "":
-	case err == nil:
+	if source == "" {
+		return
+	}
+	if err == nil {
 		delete(p.slow, source)
-	case now.Sub(w.began) >= slowAttempt:
-		for other, until := range p.slow {
-			if len(p.slow) < p.store.limits.Clusters {
-				break
-			}
-			if !until.After(now) {
-				delete(p.slow, other)
-			}
+		if len(p.good) < p.store.limits.Clusters {
+			p.good[source] = true
 		}
+		return
+	}
+	delete(p.good, source)
+	if now.Sub(w.began) < slowAttempt {
+		return
+	}
+	for other, until := range p.slow {
 		if len(p.slow) < p.store.limits.Clusters {
-			p.slow[source] = now.Add(slowFor)
+			break
 		}
+		if !until.After(now) {
+			delete(p.slow, other)
+		}
+	}
+	if len(p.slow) < p.store.limits.Clusters {
+		p.slow[source] = now.Add(slowFor)
 	}
 }
 

@@ -100,6 +100,38 @@ func TestOneSourceGetsItsShare(t *testing.T) {
 	})
 }
 
+// TestAGoodSourceGetsMore: whoever answers well brings more at once, until it
+// fails.
+func TestAGoodSourceGetsMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var busy, most atomic.Int32
+		r := fetching(t, func(_ context.Context, _, _ string, attempt int) (*pulled, error) {
+			if attempt > 0 {
+				return nil, errors.New("not here")
+			}
+			most.Store(max(most.Load(), busy.Add(1)))
+			defer busy.Add(-1)
+			time.Sleep(200 * time.Millisecond)
+			return nil, errors.New("not here")
+		})
+		claim := func() int {
+			most.Store(0)
+			for i := range 6 {
+				r.puller.wantClaimed(fmt.Sprint("c", i), v1, "w0.peer")
+			}
+			pass(time.Minute)
+			return int(most.Load())
+		}
+		running(t, r.puller)
+		require.Equal(t, sourcePulls, claim())
+		r.puller.mu.Lock()
+		r.puller.rateLocked(&want{from: "peer"}, nil)
+		r.puller.mu.Unlock()
+		require.Equal(t, goodSourcePulls, claim())
+		require.Equal(t, sourcePulls, claim(), "it has failed")
+	})
+}
+
 // TestStalledPullEnds: a source must send something, and enough of it.
 func TestStalledPullEnds(t *testing.T) {
 	o := owns(t, "east", &wire.Head{Epoch: 1, Seq: 1})

@@ -66,6 +66,7 @@ func (s *store) commitLocked(h *head, to *part, u discovery.Update) {
 		s.clusters[h.Cluster] = have
 	}
 	logCommit(s.log, h, have.part, to)
+	logRetirement(s.log, h, have.head)
 	s.shared.part(have.part, to)
 	if h.Retired {
 		s.clearLocked(h.Cluster, have)

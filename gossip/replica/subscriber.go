@@ -129,7 +129,7 @@ func (s *Subscriber) follow(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			s.log.Warn("stream from watcher ended", "watcher", addr, "error", err)
+			s.log.Warn("stream from watcher ended", "watcher", addr, "error", plainStatus(err))
 			if time.Since(began) > steady {
 				pause = minReconnect
 			}

@@ -30,12 +30,13 @@ func (p *Publisher) changes(have *part, keys map[string]bool) (changed []item, r
 	losses := map[string]loss{}
 	for key := range keys {
 		if what := p.lossLocked(have, key); what == noLoss {
-			p.guard.backLocked(key)
+			want, wanted := p.desired[key]
+			p.guard.backLocked(key, wanted && !want.bare)
 		} else if !p.guard.cleared[key] {
 			losses[key] = what
 		}
 	}
-	pass := len(losses) == 0 || p.passLocked(losses, services(have), now)
+	pass := len(losses) == 0 || p.passLocked(losses, have, now)
 	for key := range keys {
 		if _, lost := losses[key]; lost && !pass {
 			delete(p.down, key)

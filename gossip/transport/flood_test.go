@@ -315,3 +315,42 @@ func TestAPeerThatNeverReads(t *testing.T) {
 		return value(t, east.metrics.conns.WithLabelValues(kindPackets.String())) == 0
 	}, patience, time.Millisecond)
 }
+
+// TestNamesOfOneClusterTakeOnlyItsOwnLinks: a link outlives its connections,
+// and a certificate vouches for any number of names. Whoever takes a new one
+// for each connection leaves others their links.
+func TestNamesOfOneClusterTakeOnlyItsOwnLinks(t *testing.T) {
+	east, prod := victim(t, Limits{})
+	evil := hostile{id: identity(t, prod, "west", trust.Watcher)}
+	links := func() int {
+		east.mu.Lock()
+		defer east.mu.Unlock()
+		return len(east.links)
+	}
+	for i := range maxLinks + 10 {
+		c, a := evil.hello(t, east.Addr(), kindPackets, fmt.Sprintf("w%d.west", i))
+		require.Equal(t, codeOK, a.code, a.reason)
+		want := min(i+1, maxLinks)
+		require.Eventually(t, func() bool { return links() == want }, patience, time.Millisecond)
+		require.NoError(t, c.NetConn().Close())
+		require.Eventually(t, func() bool { return value(t, east.metrics.conns.WithLabelValues("packets")) == 0 }, patience, time.Millisecond)
+	}
+	east.refusedFor(t, refusedLimit, 10)
+	honest := hostile{id: identity(t, prod, "north", trust.Watcher)}
+	_, a := honest.hello(t, east.Addr(), kindPackets, "w0.north")
+	require.Equal(t, codeOK, a.code, a.reason)
+	require.Eventually(t, func() bool { return links() == maxLinks+1 }, patience, time.Millisecond)
+}
+
+// TestLinksThatRetireMakeRoom: the count of a cluster's links goes with them.
+func TestLinksThatRetireMakeRoom(t *testing.T) {
+	east, prod := victim(t, Limits{IdleTimeout: 10 * time.Millisecond})
+	west := hostile{id: identity(t, prod, "west", trust.Watcher)}
+	c, _ := west.hello(t, east.Addr(), kindPackets, "w0.west")
+	require.NoError(t, c.NetConn().Close())
+	require.Eventually(t, func() bool {
+		east.mu.Lock()
+		defer east.mu.Unlock()
+		return len(east.links) == 0 && len(east.linksOf) == 0
+	}, patience, time.Millisecond)
+}

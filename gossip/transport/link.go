@@ -15,6 +15,13 @@ const (
 	// broke is opened again before the next one: six heartbeats.
 	warmFor = time.Minute
 
+	// maxLinks bounds the links of one cluster's members. A certificate vouches
+	// for any number of names, and a link outlives its connections by
+	// Limits.IdleTimeout: who takes a new name each time would else leave no
+	// link to others. Sixty-four are three watchers, each replaced every
+	// quarter of a minute.
+	maxLinks = 64
+
 	// Waits between dials that fail; each doubles.
 	firstWait = 250 * time.Millisecond
 	lastWait  = 15 * time.Second
@@ -55,7 +62,8 @@ func (t *Transport) withLink(name string, f func(*link)) error {
 	}
 	l := t.links[name]
 	if l == nil {
-		if len(t.links) >= gossip.MaxMembers {
+		cluster := clusterOf(name)
+		if len(t.links) >= gossip.MaxMembers || t.linksOf[cluster] >= maxLinks {
 			return errLimit
 		}
 		l = &link{
@@ -68,6 +76,7 @@ func (t *Transport) withLink(name string, f func(*link)) error {
 			return errNotRunning
 		}
 		t.links[name] = l
+		t.linksOf[cluster]++
 	}
 	f(l)
 	return nil
@@ -204,6 +213,10 @@ func (l *link) rest(ctx context.Context) (retired bool) {
 		return false
 	}
 	delete(l.t.links, l.name)
+	cluster := clusterOf(l.name)
+	if l.t.linksOf[cluster]--; l.t.linksOf[cluster] == 0 {
+		delete(l.t.linksOf, cluster)
+	}
 	return true
 }
 

@@ -100,6 +100,10 @@ func newMetrics() *metrics {
 	}
 	m.octetsIn, m.octetOut = m.octets.WithLabelValues("in"), m.octets.WithLabelValues("out")
 	m.received, m.sent = m.packets.WithLabelValues("in"), m.packets.WithLabelValues("out")
+	// Alarms are there from the start, so that a first one is an increase.
+	m.refused.WithLabelValues(refusedFlood)
+	m.cut.WithLabelValues(cutFlood)
+	m.cut.WithLabelValues(cutUntrusted)
 	return m
 }
 

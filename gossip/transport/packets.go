@@ -34,18 +34,19 @@ type packetConn struct {
 	net.Conn // TLS, or plain
 	base     *conn
 	peer     string
-	used     atomic.Int64 // Unix nanoseconds of the last packet, either way
+	since    time.Time
+	used     atomic.Int64 // when the last packet passed, either way: nanoseconds after since
 }
 
 func newPacketConn(base *conn, secured net.Conn, peer string) *packetConn {
-	c := &packetConn{Conn: secured, base: base, peer: peer}
-	c.touch()
-	return c
+	return &packetConn{Conn: secured, base: base, peer: peer, since: time.Now()}
 }
 
-func (c *packetConn) touch() { c.used.Store(time.Now().UnixNano()) }
+func (c *packetConn) touch() { c.used.Store(int64(time.Since(c.since))) }
 
-func (c *packetConn) idle() time.Duration { return time.Since(time.Unix(0, c.used.Load())) }
+// idle goes by the monotonic clock: a wall clock that is set, as after a boot,
+// would end all connections at once, or let them stay for ever.
+func (c *packetConn) idle() time.Duration { return time.Since(c.since) - time.Duration(c.used.Load()) }
 
 // servePackets adds an accepted connection to its peer's link and reads it to
 // its end.

@@ -27,8 +27,8 @@ type Rates struct {
 //   - Packets and octets: memberlist sends a member at most five packets of
 //     8 KiB a second (in a large pool hardly any: it picks 3 of 3,000) and some
 //     probes and answers. The publisher sends each version of its part, up to
-//     7 KiB: ten a second while services change all the time, hundreds for
-//     some seconds when many lose their last endpoint at once. What others
+//     7 KiB: ten a second while services change all the time, a hundred for
+//     some seconds when many lose their last endpoint one by one. What others
 //     publish is sent on to one or two random members, which makes ten a
 //     second of a cluster's watchers if all clusters publish ten a second.
 //     Three watchers: 3 × (5 + 5) + 10 + 10 packets, some 300 KiB a second.

@@ -71,6 +71,7 @@ type Transport struct {
 	open     map[*conn]bool // true: to be closed at the end
 	accepted int            // of open
 	links    map[string]*link
+	linksOf  map[string]int // links by cluster
 	incoming map[string]int // accepted streams by member
 	inStream int            // their sum
 
@@ -104,6 +105,7 @@ func Listen(cfg Config) (*Transport, error) {
 		started:  make(chan struct{}),
 		open:     map[*conn]bool{},
 		links:    map[string]*link{},
+		linksOf:  map[string]int{},
 		incoming: map[string]int{},
 
 		splicesBy: map[source]int{},

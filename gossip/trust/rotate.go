@@ -14,8 +14,9 @@ import (
 const rotateInterval = 5 * time.Second
 
 // Run reloads the files when they change, until ctx ends. Files that don't
-// fit together (half written, another cluster's) leave the old state in force
-// and are logged once per change.
+// fit together (half written, another cluster's) leave the old state in force,
+// are logged once per change, and are tried again: a file that could not be
+// read may become readable without a change that shows.
 func (i *Identity) Run(ctx context.Context, log *slog.Logger) error {
 	if i.plaintext {
 		<-ctx.Done()
@@ -23,21 +24,26 @@ func (i *Identity) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	tick := time.NewTicker(rotateInterval)
 	defer tick.Stop()
-	for last := i.stamp; ; {
+	for last, failed := i.stamp, ""; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 		now := i.files.stamp()
-		if now == last {
+		if now == last && failed == "" {
 			continue
 		}
-		last = now
-		if err := i.Reload(); err != nil {
-			log.Error("certificate files not taken", "error", err)
+		err := i.Reload()
+		if err != nil {
+			if text := err.Error(); now != last || text != failed {
+				log.Error("certificate files not taken", "error", err)
+				failed = text
+			}
+			last = now
 			continue
 		}
+		last, failed = now, ""
 		log.Info("certificate files reloaded", "id", i.id.String(), "expires", i.NotAfter())
 	}
 }

@@ -1,6 +1,7 @@
 package trust_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -8,6 +9,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"log/slog"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +34,42 @@ func TestChangeBeforeRunIsSeen(t *testing.T) {
 		defer cancel()
 		require.NoError(t, i.Run(ctx, slog.New(slog.DiscardHandler)))
 		require.True(t, i.NotAfter().After(before))
+	})
+}
+
+// TestFilesThatCouldNotBeReadAreTriedAgain: a mode that is mended, or descriptors
+// that are there again, change neither a file's size nor its time. The error is
+// logged once.
+func TestFilesThatCouldNotBeReadAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, dir := authority(t), t.TempDir()
+		id := trust.ID{Clusterset: "prod", Cluster: "west", Role: trust.Watcher}
+		files := issue(t, dir, a, id, time.Hour)
+		i, err := trust.Load(files, "prod")
+		require.NoError(t, err)
+		before := i.NotAfter()
+		issue(t, dir, a, id, 48*time.Hour)
+		key, err := os.ReadFile(files.Key)
+		require.NoError(t, err)
+		at := time.Unix(1_700_000_000, 0)
+		put := func(content []byte) {
+			write(t, files.Key, string(content))
+			require.NoError(t, os.Chtimes(files.Key, at, at))
+		}
+		put(bytes.Repeat([]byte("x"), len(key)))
+		var log bytes.Buffer
+		done := make(chan error)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { done <- i.Run(ctx, slog.New(slog.NewTextHandler(&log, nil))) }()
+		time.Sleep(time.Minute + time.Second) // not at a look's very time
+		require.Equal(t, before, i.NotAfter())
+		put(key)
+		time.Sleep(time.Minute)
+		require.True(t, i.NotAfter().After(before))
+		cancel()
+		require.NoError(t, <-done)
+		require.Equal(t, 1, strings.Count(log.String(), "not taken"))
+		require.Equal(t, 1, strings.Count(log.String(), "reloaded"))
 	})
 }
 

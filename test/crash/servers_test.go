@@ -167,7 +167,7 @@ func (sc *scene) followed(w *cluster.Watcher) {
 func TestOldBackup(t *testing.T) {
 	sc, kube := elected(t)
 	watchers := sc.set.Clusters[2].Watchers
-	for n := range of(3, 30) {
+	for n := range of(1, 30) {
 		sc.leader()
 		time.Sleep(sc.between(500*time.Millisecond, time.Second)) // of changes
 		backup := kube.Backup()

@@ -69,6 +69,7 @@ func TestRetire(t *testing.T) {
 		}
 		require.Equal(t, 2, east.Watcher.Wait())
 		east.Watcher.Logged("cluster east was retired", "isthmus retire east --undo")
+		south.Watcher.Logged("cluster was retired", "east")
 		r = retire(east, "--yes")
 		require.Zero(t, r.Code)
 		require.Contains(t, r.Stdout, "east is retired already")

@@ -131,6 +131,8 @@ func TestMistakes(t *testing.T) {
 		{"join is no list", "gossip: {advertise: \"a:1\", join: east}", `watcher.yaml:5: gossip.join: want a list, got the text "east": write join: [...]`},
 		{"siblings without advertise", "gossip:\n  siblings: [peers]", `watcher.yaml:5: gossip.advertise is missing: add advertise: HOST:PORT, the address that other clusters reach this one by`},
 		{"bad sibling", "gossip:\n  advertise: a:1\n  siblings:\n  - peers\n  - peers:0", `watcher.yaml:9: gossip.siblings[1]: "peers:0" has a bad port: want a number from 1 to 65535`},
+		{"sibling everywhere", "gossip:\n  advertise: a:1\n  siblings: [peers, 0.0.0.0]", `watcher.yaml:7: gossip.siblings: "0.0.0.0:7946" is not an address that can be connected to`},
+		{"joins everywhere", "gossip:\n  advertise: a:1\n  join: ['[::]:1']", `watcher.yaml:7: gossip.join: "[::]:1" is not an address that can be connected to`},
 		{"siblings are no list", "gossip: {advertise: \"a:1\", siblings: peers}", `watcher.yaml:5: gossip.siblings: want a list, got the text "peers": write siblings: [...]`},
 		{"gossip is no mapping", "gossip: 7946", `watcher.yaml:5: gossip: want fields, got the number 7946`},
 		{"gateway without an address", "gateways:\n- name: default", `watcher.yaml:6: gateways[0]: has no address: give addresses or hostname`},
@@ -157,6 +159,8 @@ func TestMistakes(t *testing.T) {
 		{"import, pattern", "import:\n  clusters:\n    allow: [West, a.b]", `watcher.yaml:7: import.clusters.allow[0]: "West" wants lower-case letters, digits, '-', and '*' for any text
 watcher.yaml:7: import.clusters.allow[1]: "a.b" wants lower-case letters, digits, '-', and '*' for any text`},
 		{"import, star without quotes", "import: {clusters: {deny: [*]}}", "watcher.yaml:5: not YAML: did not find expected alphabetic or numeric character"},
+		{"import of no cluster", "import:\n  clusters: {allow: []}", `watcher.yaml:6: import.clusters.allow: is empty: give patterns, or remove the field to accept every cluster`},
+		{"import rule, no namespace", "import:\n  rules:\n  - {clusters: [a], namespaces: []}", `watcher.yaml:7: import.rules[0].namespaces: is empty: give patterns, or remove the field to accept every namespace`},
 		{"import rule for nobody", "import:\n  rules:\n  - services: 5", `watcher.yaml:7: import.rules[0].clusters is missing: add clusters: ["*"], or patterns of the clusters that the rule is for`},
 		{"import rule, misspelt", "import:\n  rules:\n  - clusters: [a]\n    service: 5", `watcher.yaml:8: unknown field "service" in import.rules[0]: did you mean "services"?`},
 		{"import rule, none", "import:\n  rules:\n  - {clusters: [a], services: 0}", `watcher.yaml:7: import.rules[0].services: want a number from 1 to 1073741824, got 0`},

@@ -15,7 +15,7 @@ import (
 func (d *decoder) imports(im *replica.Import, n *yaml.Node, path string) {
 	d.object(n, path,
 		field{"clusters", func(n *yaml.Node, path string) {
-			d.object(n, path, field{"allow", d.patterns(&im.Allow)}, field{"deny", d.patterns(&im.Deny)})
+			d.object(n, path, field{"allow", d.only(&im.Allow, "every cluster")}, field{"deny", d.patterns(&im.Deny)})
 		}},
 		field{"rules", func(n *yaml.Node, path string) {
 			d.list(n, path, replica.MaxImportRules, func(n *yaml.Node, path string) { d.importRule(im, n, path) })
@@ -32,7 +32,7 @@ func (d *decoder) importRule(im *replica.Import, n *yaml.Node, path string) {
 	before := len(d.problems)
 	d.object(n, path,
 		field{"clusters", d.patterns(&r.Clusters)},
-		field{"namespaces", d.patterns(&r.Namespaces)},
+		field{"namespaces", d.only(&r.Namespaces, "every namespace")},
 		field{"services", d.number(1, maxQuota, func(v uint64) { r.Services = int(v) })},
 		field{"octets", d.octets(maxQuota, func(v uint64) { r.Octets = int(v) })},
 		field{"aliases", d.flag(&aliases)},
@@ -42,6 +42,18 @@ func (d *decoder) importRule(im *replica.Import, n *yaml.Node, path string) {
 	}
 	r.NoAliases = !aliases
 	im.Rules = append(im.Rules, r)
+}
+
+// only reads patterns outside of which nothing is accepted. Whoever writes none
+// there means nothing, and would get all.
+func (d *decoder) only(to *[]string, all string) read {
+	return func(n *yaml.Node, path string) {
+		if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+			d.add(n, "%s: is empty: give patterns, or remove the field to accept %s", path, all)
+			return
+		}
+		d.patterns(to)(n, path)
+	}
 }
 
 func (d *decoder) patterns(to *[]string) read {

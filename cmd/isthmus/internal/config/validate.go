@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -83,10 +84,24 @@ func (d *decoder) validateGossip(c *Config) {
 			d.add(d.at("gossip"), "gossip.advertise is missing: add advertise: HOST:PORT, the address that other clusters reach this one by")
 		}
 	}
-	host, _, _ := net.SplitHostPort(c.Gossip.Advertise)
-	if a, err := netip.ParseAddr(host); err == nil && (a.IsUnspecified() || a.IsMulticast()) {
+	if nowhere(c.Gossip.Advertise) {
 		d.add(d.at("gossip.advertise"), "gossip.advertise: %q is not an address that others can connect to", c.Gossip.Advertise)
 	}
+	for _, list := range []struct {
+		path      string
+		addresses []string
+	}{{"gossip.join", c.Gossip.Join}, {"gossip.siblings", c.Gossip.Siblings}} {
+		if i := slices.IndexFunc(list.addresses, nowhere); i >= 0 {
+			d.add(d.at(list.path), "%s: %q is not an address that can be connected to", list.path, list.addresses[i])
+		}
+	}
+}
+
+// nowhere tells whether nobody can connect to a host:port.
+func nowhere(hostPort string) bool {
+	host, _, _ := net.SplitHostPort(hostPort)
+	a, err := netip.ParseAddr(host)
+	return err == nil && (a.IsUnspecified() || a.IsMulticast())
 }
 
 func validCluster(s string) error { return discovery.ValidLabel(s) }

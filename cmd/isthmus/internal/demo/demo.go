@@ -79,7 +79,10 @@ func assemble(o Options, logs io.Writer) ([]lifecycle.Part, error) {
 			return nil, err
 		}
 		watchers = append(watchers, w)
-		parts = append(parts, lifecycle.Part{Name: "watcher of " + c.name, Run: w.Run})
+		parts = append(parts, lifecycle.Part{
+			Name: "watcher of " + c.name,
+			Run:  func(ctx context.Context) error { return lives(ctx, w, c, o.Out) },
+		})
 	}
 	options := dns.Options{File: "Corefile", Quiet: true, Output: logs, Version: o.Version}
 	return append(
@@ -87,6 +90,18 @@ func assemble(o Options, logs io.Writer) ([]lifecycle.Part, error) {
 		lifecycle.Part{Name: "dns", Run: func(ctx context.Context) error { return dns.Run(ctx, options) }},
 		lifecycle.Part{Name: "guide", Run: func(ctx context.Context) error { return guide(ctx, o) }},
 	), nil
+}
+
+// lives runs a watcher. One that was retired ends, and the others go on, as they
+// would elsewhere.
+func lives(ctx context.Context, w *watch.Watcher, c cluster, out io.Writer) error {
+	err := w.Run(ctx)
+	if ctx.Err() != nil || !watch.IsConfig(err) {
+		return err
+	}
+	fmt.Fprintf(out, "The watcher of %s has stopped, the others go on: %v\n", c.name, err)
+	<-ctx.Done()
+	return nil
 }
 
 func newWatcher(c cluster, o Options, log *slog.Logger) (*watch.Watcher, error) {

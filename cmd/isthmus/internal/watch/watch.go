@@ -149,7 +149,7 @@ func (w *Watcher) join(member string) error {
 	if err != nil {
 		return w.config.Problem("gossip", "%v", err)
 	}
-	w.replica.Attach(network{w.pool, w.transport})
+	w.replica.Attach(&network{pool: w.pool, sibling: w.transport.Sibling, cluster: w.config.Cluster})
 	return nil
 }
 
@@ -234,30 +234,6 @@ func memberName(watcher, cluster string) (string, error) {
 		return "", fmt.Errorf("watcher name %q %w; set POD_NAME to a DNS label", label, err)
 	}
 	return label + "." + cluster, nil
-}
-
-// network lets the replica speak through the pool.
-type network struct {
-	*gossip.Pool
-	transport *transport.Transport
-}
-
-var _ replica.Network = network{}
-
-// Peers implements replica.Network.
-func (n network) Peers() []replica.Peer {
-	var out []replica.Peer
-	for _, m := range n.Members() {
-		if m.Self {
-			continue
-		}
-		peer := replica.Peer{Name: m.Name, Cluster: m.Cluster, Addr: m.Addr}
-		if direct := n.transport.Sibling(m.Name); direct != "" {
-			peer.Addr = direct
-		}
-		out = append(out, peer)
-	}
-	return out
 }
 
 // listen is net.Listen with an error that says what to do.

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/api"
+)
+
+// TestStatusOfDenied: a cluster that is not imported is seen as one that has
+// watchers, and nothing else.
+func TestStatusOfDenied(t *testing.T) {
+	s := api.Status{
+		Clusters: []api.Cluster{{Name: "west", Epoch: 2, Seq: 1, Services: 3}},
+		Members:  []api.Member{{Name: "w0.west", Cluster: "west"}, {Name: "c0.central", Cluster: "central"}, {Name: "c1.central", Cluster: "central"}},
+	}
+	var out bytes.Buffer
+	require.NoError(t, show(&out, "table", s, func(w io.Writer) { statusTable(w, s) }))
+	require.Regexp(t, `(?m)^west +- +- +2\.1 +3 +1$`, out.String())
+	require.Regexp(t, `(?m)^central +- +- +- +- +2$`, out.String())
+}
