@@ -150,14 +150,19 @@ func TestPacketConnectionsPerPeer(t *testing.T) {
 		Limits: Limits{PacketConnsPerPeer: 2},
 	})
 	west := identity(t, prod, "west", trust.Watcher)
-	first := introduced(t, east, west, "w0.west")
-	_ = introduced(t, east, west, "w0.west")
-	last := introduced(t, east, west, "w0.west")
+	// What arrives on a connection says that it has its place among the others.
+	used := func(text string) net.Conn {
+		conn := introduced(t, east, west, "w0.west")
+		_, err := conn.Write(appendFrame(nil, []byte(text)))
+		require.NoError(t, err)
+		require.Equal(t, text, receive(t, east))
+		return conn
+	}
+	first := used("first")
+	_ = used("second")
+	_ = used("newest")
 	requireClosed(t, first)
 	require.Equal(t, 1.0, value(t, east.metrics.cut.WithLabelValues(cutOldest)))
-	_, err := last.Write(appendFrame(nil, []byte("newest")))
-	require.NoError(t, err)
-	require.Equal(t, "newest", receive(t, east))
 }
 
 func TestIdleConnectionsClose(t *testing.T) {
