@@ -29,7 +29,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// maxGrowth is what a hostile cluster may cost the others (issue 3).
+// maxGrowth is what a hostile cluster may cost the others.
 const maxGrowth = 16 << 20
 
 // flooder is a cluster's watcher that answers pulls with a signed head and then

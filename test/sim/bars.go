@@ -2,7 +2,7 @@ package sim
 
 import "time"
 
-// The bars of issue 3. They hold for up to barClusters clusters.
+// The bars. They hold for up to barClusters clusters.
 const (
 	barClusters = 100
 	barOctets   = 30_000 // sent a second by a watcher on average, headers included

@@ -67,7 +67,7 @@ func report(t *testing.T, name string, write func(w io.Writer)) {
 	write(os.Stdout)
 }
 
-// TestSoak is the whole table of issue 3. Bars that are missed fail it at the
+// TestSoak is the whole table. Bars that are missed fail it at the
 // end, when all is printed.
 func TestSoak(t *testing.T) {
 	soaking(t)
@@ -93,7 +93,7 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// TestSoakEvents is the split of issue 3, and what else befalls a clusterset.
+// TestSoakEvents is a long split, and what else befalls a clusterset.
 func TestSoakEvents(t *testing.T) {
 	soaking(t)
 	var rows []*sim.Recovery
