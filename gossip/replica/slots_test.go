@@ -24,6 +24,10 @@ func TestSlowSourcesLeaveSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hanging, most atomic.Int32
 		owners := map[string]*owner{}
+		for i := range 30 {
+			name := fmt.Sprint("good-", i)
+			owners[name] = owns(t, name, &wire.Head{Epoch: 1, Seq: 1}, service("user", 3))
+		}
 		r := fetching(t, func(ctx context.Context, cluster, _ string, attempt int) (*pulled, error) {
 			if o := owners[cluster]; o != nil {
 				time.Sleep(100 * time.Millisecond)
@@ -49,9 +53,7 @@ func TestSlowSourcesLeaveSlots(t *testing.T) {
 			pass(time.Second)
 		}
 		most.Store(0)
-		for i := range 30 {
-			name := fmt.Sprint("good-", i)
-			owners[name] = owns(t, name, &wire.Head{Epoch: 1, Seq: 1}, service("user", 3))
+		for name := range owners {
 			r.puller.want(name, v1)
 		}
 		for range stallTime / time.Second {
