@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -165,7 +164,7 @@ func (a *adapter) ledToSelf(addr string, within time.Duration) bool {
 // go to the inbox in the order in which they came; memberlist gets the rest.
 func (a *adapter) pumpPackets() {
 	var parts [][]byte
-	budgets := budgets{own: clusterOf(a.roster.self)}
+	budgets := budgets{own: ClusterOf(a.roster.self)}
 	for {
 		var pkt Packet
 		select {
@@ -178,7 +177,7 @@ func (a *adapter) pumpPackets() {
 			a.metrics.refused.WithLabelValues(err.Error()).Inc()
 			continue
 		}
-		_, cluster, _ := strings.Cut(pkt.Sender, ".")
+		cluster := ClusterOf(pkt.Sender)
 		if pkt.Sender != "" && a.roster.heard(pkt.Sender) {
 			a.inbox.peersChanged()
 		}

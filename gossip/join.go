@@ -79,7 +79,7 @@ func (p *Pool) keepJoined(ctx context.Context, j *joiner) {
 // lonely tells whether no other cluster is known. Siblings find one another
 // first, and must not take that for the whole.
 func (p *Pool) lonely() bool {
-	own := clusterOf(p.cfg.Name)
+	own := ClusterOf(p.cfg.Name)
 	return !slices.ContainsFunc(p.Members(), func(m Member) bool { return m.Cluster != own })
 }
 

@@ -23,6 +23,12 @@ func SplitName(name string) (watcher, cluster string, err error) {
 	return watcher, cluster, nil
 }
 
+// ClusterOf is the cluster in a member's name that was checked before.
+func ClusterOf(name string) string {
+	_, cluster, _ := strings.Cut(name, ".")
+	return cluster
+}
+
 func validLabel(s string) bool {
 	if s == "" || len(s) > maxLabel {
 		return false

@@ -115,7 +115,7 @@ func (r *roster) changedLocked() {
 }
 
 func (r *roster) nameLocked(name string) {
-	cluster := clusterOf(name)
+	cluster := ClusterOf(name)
 	if r.names[cluster] == nil {
 		r.names[cluster] = map[string]bool{}
 	}
@@ -128,7 +128,7 @@ func (r *roster) loseLocked(name string, m lostMember) {
 	r.lost[name] = m
 	r.nameLocked(name)
 	oldest, n := "", 0
-	for other := range r.names[clusterOf(name)] {
+	for other := range r.names[ClusterOf(name)] {
 		if o, ok := r.lost[other]; ok {
 			n++
 			if oldest == "" || o.since.Before(r.lost[oldest].since) {
@@ -156,7 +156,7 @@ func (r *roster) forgetOldestLocked() {
 
 func (r *roster) forgetLocked(name string) {
 	delete(r.lost, name)
-	cluster := clusterOf(name)
+	cluster := ClusterOf(name)
 	delete(r.names[cluster], name)
 	if len(r.names[cluster]) == 0 {
 		delete(r.names, cluster)
@@ -195,7 +195,7 @@ func (r *roster) clusterRoomLocked(name string, while time.Duration) bool {
 		return true
 	}
 	n := 0
-	for other := range r.names[clusterOf(name)] {
+	for other := range r.names[ClusterOf(name)] {
 		_, live := r.live[other]
 		recent := live || time.Since(r.lost[other].since) < while
 		if recent && other == name {
@@ -260,7 +260,7 @@ func (r *roster) someLost(n int) []Peer {
 	shared := r.spokenForLocked()
 	for name, m := range r.lost {
 		p := Peer{Name: name, Addr: m.addr.String()}
-		cluster := clusterOf(name)
+		cluster := ClusterOf(name)
 		switch {
 		case m.back && r.spoke.fresh(name):
 			back = append(back, p)
@@ -300,7 +300,7 @@ func (r *roster) spokenForLocked() map[place]bool {
 	places := map[place]bool{}
 	for name, addr := range r.live {
 		if r.spoke.fresh(name) {
-			places[place{clusterOf(name), addr}] = true
+			places[place{ClusterOf(name), addr}] = true
 		}
 	}
 	return places
@@ -315,11 +315,11 @@ func (r *roster) members() []Member {
 	defer r.mu.Unlock()
 	list := make([]Member, 0, len(r.live))
 	for name, addr := range r.live {
-		list = append(list, Member{Name: name, Cluster: clusterOf(name), Addr: addr.String(), Self: name == r.self})
+		list = append(list, Member{Name: name, Cluster: ClusterOf(name), Addr: addr.String(), Self: name == r.self})
 	}
 	for name, m := range r.lost {
 		if m.back {
-			list = append(list, Member{Name: name, Cluster: clusterOf(name), Addr: m.addr.String()})
+			list = append(list, Member{Name: name, Cluster: ClusterOf(name), Addr: m.addr.String()})
 		}
 	}
 	slices.SortFunc(list, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
@@ -345,10 +345,4 @@ func (r *roster) known() (peers []rememberedPeer, changes uint64) {
 		peers = append(peers, p)
 	}
 	return peers, r.changes
-}
-
-// clusterOf is the cluster in a member name that was checked before.
-func clusterOf(member string) string {
-	_, cluster, _ := strings.Cut(member, ".")
-	return cluster
 }

@@ -107,7 +107,7 @@ func TestLostMembersOfManyClustersFirst(t *testing.T) {
 	}
 	clusters := map[string]bool{}
 	for _, p := range r.someLost(4) {
-		clusters[clusterOf(p.Name)] = true
+		clusters[ClusterOf(p.Name)] = true
 	}
 	require.Len(t, clusters, 4)
 	require.Len(t, r.someLost(100), 12)
@@ -173,6 +173,6 @@ func TestWhoSpeaksLeavesOthersTheirTurn(t *testing.T) {
 		tried := r.someLost(lostPerRound)
 		require.Len(t, tried, lostPerRound)
 		require.Equal(t, "w0.honest", tried[lostPerRound-1].Name)
-		require.Equal(t, "evil", clusterOf(r.someLost(1)[0].Name))
+		require.Equal(t, "evil", ClusterOf(r.someLost(1)[0].Name))
 	})
 }

@@ -8,7 +8,7 @@ import "time"
 type voices map[string]map[string]time.Time // by cluster and name
 
 func (v voices) note(name string) {
-	cluster, now := clusterOf(name), time.Now()
+	cluster, now := ClusterOf(name), time.Now()
 	of := v[cluster]
 	if of == nil {
 		if len(v) >= MaxMembers {
@@ -34,6 +34,6 @@ func (v voices) note(name string) {
 
 // fresh tells whether a member spoke within spokeFor.
 func (v voices) fresh(name string) bool {
-	at, ok := v[clusterOf(name)][name]
+	at, ok := v[ClusterOf(name)][name]
 	return ok && time.Since(at) < spokeFor
 }

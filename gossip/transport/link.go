@@ -62,7 +62,7 @@ func (t *Transport) withLink(name string, f func(*link)) error {
 	}
 	l := t.links[name]
 	if l == nil {
-		cluster := clusterOf(name)
+		cluster := gossip.ClusterOf(name)
 		if len(t.links) >= gossip.MaxMembers || t.linksOf[cluster] >= maxLinks {
 			return errLimit
 		}
@@ -213,7 +213,7 @@ func (l *link) rest(ctx context.Context) (retired bool) {
 		return false
 	}
 	delete(l.t.links, l.name)
-	cluster := clusterOf(l.name)
+	cluster := gossip.ClusterOf(l.name)
 	if l.t.linksOf[cluster]--; l.t.linksOf[cluster] == 0 {
 		delete(l.t.linksOf, cluster)
 	}
@@ -224,7 +224,7 @@ func (l *link) rest(ctx context.Context) (retired bool) {
 func (l *link) dial(ctx context.Context, addr string) error {
 	dialing, cancel := context.WithTimeout(ctx, l.t.cfg.Limits.DialTimeout)
 	defer cancel()
-	if l.t.meters.of(clusterOf(l.name)).cutOff() {
+	if l.t.meters.of(gossip.ClusterOf(l.name)).cutOff() {
 		return errFlood
 	}
 	base, secured, err := l.t.dial(dialing, gossip.Peer{Name: l.name, Addr: addr}, kindPackets)

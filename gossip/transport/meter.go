@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/isthmus-dns/isthmus/gossip"
 )
 
 // maxMeters bounds the table in plain text, where clusters can be invented.
@@ -115,7 +117,7 @@ func (t *Transport) cutCluster(cluster string) {
 	var all []*packetConn
 	t.mu.Lock()
 	for name, l := range t.links {
-		if clusterOf(name) == cluster {
+		if gossip.ClusterOf(name) == cluster {
 			l.mu.Lock()
 			all = append(all, l.conns...)
 			l.mu.Unlock()

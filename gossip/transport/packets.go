@@ -81,7 +81,7 @@ func (l *link) read(ctx context.Context, c *packetConn) {
 		l.t.refuse(c.RemoteAddr(), refusedTimeout, fmt.Errorf("%s: half a frame: %w", c.peer, err))
 	case errors.Is(err, errFlood):
 		l.t.refuse(c.RemoteAddr(), refusedFlood, fmt.Errorf("%s: %w", c.peer, err))
-		l.t.cutCluster(clusterOf(c.peer))
+		l.t.cutCluster(gossip.ClusterOf(c.peer))
 	default:
 		l.t.log.Debug("packet connection ended", "peer", c.peer, "cause", err)
 	}
@@ -89,7 +89,7 @@ func (l *link) read(ctx context.Context, c *packetConn) {
 
 func (t *Transport) readFrames(ctx context.Context, c *packetConn) error {
 	r := bufio.NewReaderSize(c, readBuffer)
-	m := t.meters.of(clusterOf(c.peer))
+	m := t.meters.of(gossip.ClusterOf(c.peer))
 	for {
 		kind, size, err := t.readHeader(r, c)
 		if err != nil {

@@ -3,9 +3,9 @@ package transport
 import (
 	"crypto/tls"
 	"net"
-	"strings"
 	"sync"
 
+	"github.com/isthmus-dns/isthmus/gossip"
 	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
@@ -98,7 +98,7 @@ func (t *Transport) holdGRPC(c *conn, secured net.Conn) error {
 // admit lets a member in whose hello was found right, as far as its cluster
 // has room and time for it.
 func (t *Transport) admit(c *conn, h hello) error {
-	cluster := clusterOf(h.from)
+	cluster := gossip.ClusterOf(h.from)
 	m := t.meters.of(cluster)
 	if m.cutOff() {
 		return refused(refusedFlood, "cluster %s sent far too much: it is cut off for %s", cluster, t.cfg.Limits.Rates.BackOff)
@@ -117,10 +117,4 @@ func (t *Transport) admit(c *conn, h hello) error {
 	}
 	c.whenClosed(func() { t.leaveStream(h.from) })
 	return t.hold(c, h.kind.String(), cluster, t.cfg.Limits.Shares.Streams)
-}
-
-// clusterOf is the cluster in a member name that was checked before.
-func clusterOf(member string) string {
-	_, cluster, _ := strings.Cut(member, ".")
-	return cluster
 }
