@@ -10,9 +10,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
 
 	"github.com/isthmus-dns/isthmus/test/freeport"
@@ -74,18 +71,7 @@ func writeCorefile(t *testing.T, dir, cluster, watchers string) (file, address s
 // kubelet mounts into the Pod.
 func (s *site) kubeconfig(t *testing.T, dir string) string {
 	t.Helper()
-	return writeKubeconfig(t, filepath.Join(dir, s.name+"-kubeconfig"), s.kube.Token("isthmus", "isthmus-watcher"))
-}
-
-func writeKubeconfig(t *testing.T, file string, access *rest.Config) string {
-	t.Helper()
-	config := clientcmdapi.NewConfig()
-	config.Clusters["c"] = &clientcmdapi.Cluster{Server: access.Host, CertificateAuthorityData: access.CAData}
-	config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: access.BearerToken}
-	config.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
-	config.CurrentContext = "x"
-	require.NoError(t, clientcmd.WriteToFile(*config, file))
-	return file
+	return s.kube.WriteKubeconfig(filepath.Join(dir, s.name+"-kubeconfig"), s.kube.Token("isthmus", "isthmus-watcher"))
 }
 
 // check runs `isthmus check`.

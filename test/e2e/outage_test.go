@@ -139,7 +139,7 @@ func testNoRights(t *testing.T, cs *clusterset) {
 	file := writeWatcher(t, dir, "bare-watcher", map[string]any{
 		"cluster": "bare",
 		"source": map[string]any{"kubernetes": map[string]any{
-			"kubeconfig": writeKubeconfig(t, filepath.Join(dir, "kubeconfig"), admin.Token("bare", "isthmus-watcher")),
+			"kubeconfig": admin.WriteKubeconfig(filepath.Join(dir, "kubeconfig"), admin.Token("bare", "isthmus-watcher")),
 		}},
 		"gossip": map[string]any{"listen": lone.gossip, "advertise": lone.gossip},
 		"tls":    tlsFiles("bare", "watcher"), "state": filepath.Join(dir, "state"), "http": lone.http,

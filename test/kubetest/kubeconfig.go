@@ -8,8 +8,8 @@ import (
 )
 
 // WriteKubeconfig writes a file that gives programs the access of a
-// [Cluster.Token]: what the kubelet mounts into a Pod.
-func (c *Cluster) WriteKubeconfig(file string, access *rest.Config) {
+// [Cluster.Token], as what the kubelet mounts into a Pod does, and returns it.
+func (c *Cluster) WriteKubeconfig(file string, access *rest.Config) string {
 	c.t.Helper()
 	config := clientcmdapi.NewConfig()
 	config.Clusters["c"] = &clientcmdapi.Cluster{Server: access.Host, CertificateAuthorityData: access.CAData}
@@ -17,4 +17,5 @@ func (c *Cluster) WriteKubeconfig(file string, access *rest.Config) {
 	config.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
 	config.CurrentContext = "x"
 	require.NoError(c.t, clientcmd.WriteToFile(*config, file))
+	return file
 }
