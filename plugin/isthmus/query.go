@@ -15,6 +15,10 @@ type query struct {
 	name  string // lower case, in zone
 	qtype uint16
 	where *View
+	// found is the service that the name belongs to, nil for none, and chosen
+	// the candidate that is answered, -1 for none in particular; for metadata.
+	found  *answers
+	chosen int
 }
 
 // owner is the name as it was asked: answers keep its letter case, which some
@@ -70,6 +74,7 @@ func (q *query) service(n name, e *discovery.Entry) (*dns.Msg, result) {
 			return nil, resultNXDomain
 		}
 	}
+	q.found, q.chosen = a, one
 	switch n.kind {
 	case nameService, nameCluster:
 		return q.plain(a, one)
@@ -112,6 +117,7 @@ func (q *query) addresses(a *answers, one int) (*dns.Msg, result) {
 	} else if a.ways[one].tier == locality.TierOut {
 		return nil, a.nothingOf(one)
 	}
+	q.chosen = one
 	way := &a.ways[one]
 	m := q.addressReply(way, r)
 	if m == nil {
