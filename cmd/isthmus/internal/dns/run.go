@@ -150,7 +150,11 @@ func (s *server) serve(ctx context.Context, reload <-chan os.Signal) {
 }
 
 // reload exchanges the instance for one of the Corefile as it is now. Caddy
-// logs what fails, and so do we when it doesn't.
+// logs what fails, and so do we when it doesn't. The new one reads from
+// duplicates of the old one's sockets, so that the kernel's queue of datagrams
+// and of connections is the same and nothing in it is lost. The old one must
+// have begun to read before: else it would miss its end, and answer for ever
+// from a Corefile that is no more.
 func (s *server) reload() {
 	input, err := s.source.Load().load()
 	if err != nil {
@@ -161,7 +165,9 @@ func (s *server) reload() {
 		clog.Errorf("Reload: %v", err)
 		return
 	}
-	if _, err := s.current.Load().Restart(input); err != nil {
+	instance := s.current.Load()
+	awaitServing(instance)
+	if _, err := instance.Restart(input); err != nil {
 		clog.Errorf("Reload: %v", locate(input, err))
 	}
 }
