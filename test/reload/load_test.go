@@ -62,7 +62,10 @@ type load struct {
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 
-	asked, answered, connections atomic.Int64
+	asked, answered atomic.Int64
+	// tcp are queries over TCP, closed those whose connection ended before the
+	// answer and that were asked again.
+	tcp, closed atomic.Int64
 	// held are sends that had to wait since the machine was too slow.
 	held atomic.Int64
 
@@ -200,17 +203,26 @@ func (f *flow) sweep() int {
 }
 
 // connect asks over one TCP connection after the other. A server may close a
-// connection before it has answered, by RFC 7766 section 6.2.4 the client then
-// asks over a new one; but a client that gets none is without an answer.
+// connection before it has answered (CoreDNS does so with those that it has
+// accepted but not read from when it stops); by RFC 7766 section 6.2.4 the
+// client then asks over a new one. Who is not answered then has lost.
 func (l *load) connect(ctx context.Context, server string) {
 	client := dns.Client{Net: "tcp", Timeout: late}
-	for i := 0; ctx.Err() == nil; i++ {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 		q := l.questions[i%len(l.questions)]
 		m := new(dns.Msg).SetQuestion(q.name, q.qtype)
 		l.asked.Add(1)
+		l.tcp.Add(1)
 		r, _, err := client.Exchange(m, server)
 		if err != nil {
-			l.connections.Add(1)
+			l.closed.Add(1)
 			r, _, err = client.Exchange(m, server)
 		}
 		if err != nil {

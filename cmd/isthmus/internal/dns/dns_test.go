@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
@@ -306,4 +307,42 @@ func TestReloadAtOnce(t *testing.T) {
 		require.Equal(t, fmt.Sprintf("192.0.2.%d", times+1), address(t, "tcp", port, "a.example."))
 	}
 	require.NoError(t, stop())
+}
+
+// TestReloadsMeet: a signal and the reload plugin at the same time leave one
+// instance, with the newest Corefile.
+func TestReloadsMeet(t *testing.T) {
+	port := freeport.Port(t)
+	file := corefile(t, hosts(port, "192.0.2.1"))
+	reload := make(chan os.Signal)
+	out := new(journal)
+	stop := start(t, Options{File: file, Reload: reload, Output: out})
+	const times = 20
+	for i := range times {
+		next := corefile(t, hosts(port, fmt.Sprintf("192.0.2.%d", i+2)))
+		require.NoError(t, os.Rename(next, file))
+		plugin := make(chan error)
+		go func() { // what the reload plugin does
+			instance := theServer().current.Load()
+			input, err := caddy.LoadCaddyfile(serverType)
+			if err == nil {
+				_, err = instance.Restart(input)
+			}
+			plugin <- err
+		}()
+		reload <- syscall.SIGUSR1
+		if err := <-plugin; err != nil {
+			require.ErrorIs(t, err, errReplaced)
+		}
+	}
+	newest := func(network string) bool {
+		return address(t, network, port, "a.example.") == fmt.Sprintf("192.0.2.%d", times+1)
+	}
+	require.Eventually(t, func() bool { return newest("udp") && newest("tcp") }, 10*time.Second, time.Millisecond)
+	for range 100 {
+		require.True(t, newest("udp") && newest("tcp"))
+	}
+	require.Len(t, caddy.Instances(), 1)
+	require.NoError(t, stop())
+	require.NotContains(t, out.String(), "[PANIC]")
 }
