@@ -15,11 +15,11 @@ var _ coremetadata.Provider = (*Isthmus)(nil)
 // outcome is what a query came to, for plugins that show it: log, dnstap's
 // extra field, template. All that it names is immutable.
 type outcome struct {
-	zone    *zone // nil until a query of ours ended
-	found   *answers
-	chosen  int // of found's candidates; -1 for none in particular
-	result  result
-	stale   bool
+	zone   *zone // nil until a query of ours ended
+	found  *answers
+	chosen int // of found's candidates; -1 for none in particular
+	result result
+	stale  bool
 }
 
 // outcomeKey is where a context keeps its *outcome.

@@ -101,20 +101,19 @@ func begin(t *testing.T, server string, questions []question) *load {
 		conn, err := net.Dial("udp", server)
 		require.NoError(t, err)
 		f := &flow{load: l, conn: conn, next: uint16(i), open: map[uint16]asked{}}
-		reading := make(chan struct{})
-		l.done.Go(func() { f.send(ctx, reading) })
+		sent := make(chan struct{})
 		l.done.Go(func() {
-			defer close(reading)
-			f.receive(ctx)
+			defer close(sent)
+			f.send(ctx)
 		})
+		l.done.Go(func() { f.receive(sent) })
 	}
 	l.done.Go(func() { l.connect(ctx, server) })
 	return l
 }
 
 // send asks in its turn, as long as its window has room.
-func (f *flow) send(ctx context.Context, reading <-chan struct{}) {
-	defer f.conn.Close()
+func (f *flow) send(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	const each = float64(perSecond) / sockets
@@ -122,7 +121,6 @@ func (f *flow) send(ctx context.Context, reading <-chan struct{}) {
 	for {
 		select {
 		case <-ctx.Done():
-			<-reading // what was asked gets its time
 			return
 		case <-ticker.C:
 		}
@@ -155,17 +153,23 @@ func (f *flow) ask() bool {
 		_, err = f.conn.Write(packet)
 	}
 	if err != nil {
-		f.complain("%s: send: %v", q.name, err)
+		f.complain("udp %s: send: %v", q.name, err)
 	}
 	return true
 }
 
-// receive reads answers until all that was asked is answered or lost.
-func (f *flow) receive(ctx context.Context) {
+// receive reads answers until no more is asked, and all is answered or lost.
+func (f *flow) receive(sent <-chan struct{}) {
+	defer f.conn.Close()
 	buffer := make([]byte, dns.MaxMsgSize)
 	for {
-		if f.sweep() == 0 && ctx.Err() != nil {
-			return
+		select {
+		case <-sent:
+			if f.sweep() == 0 {
+				return
+			}
+		default:
+			f.sweep()
 		}
 		_ = f.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // only fails on a closed socket
 		n, err := f.conn.Read(buffer)

@@ -276,7 +276,7 @@ func TestDirectivesKeepCoreDNSsOrder(t *testing.T) {
 // TestPluginsOfADeployment: what issue and README promise is compiled in.
 func TestPluginsOfADeployment(t *testing.T) {
 	for _, name := range strings.Fields("bind bufsize errors log health ready prometheus reload cache forward loadbalance rewrite hosts " +
-		"loop debug trace dnstap dnssec transfer metadata any whoami file auto secondary autopath "+
+		"loop debug trace dnstap dnssec transfer metadata any whoami file auto secondary autopath " +
 		"acl chaos dns64 header local minimal multisocket nsid template tsig view") {
 		require.Contains(t, dnsserver.Directives, name)
 	}
@@ -299,7 +299,7 @@ func TestReloadAtOnce(t *testing.T) {
 	for i := range times {
 		next := corefile(t, hosts(port, fmt.Sprintf("192.0.2.%d", i+2)))
 		require.NoError(t, os.Rename(next, file)) // nobody reads half of it
-		reload <- syscall.SIGUSR1 // taken when the one before is done
+		reload <- syscall.SIGUSR1                 // taken when the one before is done
 	}
 	require.Eventually(t, func() bool { return strings.Count(out.String(), "Reloading complete") == times }, 30*time.Second, 5*time.Millisecond, "%s", out)
 	for range 100 {
