@@ -164,7 +164,7 @@ const slack = 3
 func world(t *testing.T) (*agent, []question) {
 	t.Helper()
 	if os.Getenv("ISTHMUS_BIN") == "" {
-		t.Skip("needs ISTHMUS_BIN: make build, then ISTHMUS_BIN=bin/isthmus")
+		t.Skip("needs the program: make build, and its path in ISTHMUS_BIN")
 	}
 	set := cluster.New(t, "west", "east")
 	west, east := set.Clusters[0], set.Clusters[1]
