@@ -20,6 +20,9 @@ const (
 	nameClusterProto                 // _tcp.cluster.svc.ns, an empty non-terminal
 	nameClusterPort                  // _http._tcp.cluster.svc.ns
 	nameHost                         // host.cluster.svc.ns
+	nameGateway                      // 15443.gateway.cluster.svc.ns
+	nameScope                        // us-west1-a.pin._zone.svc.ns, or with a cluster before svc
+	nameScopeParent                  // pin._zone.svc.ns and _zone.svc.ns, empty non-terminals
 	nameWhy                          // _why.svc.ns
 	nameClusters                     // _clusters
 	nameVersion                      // dns-version, which may be a namespace too
@@ -35,6 +38,8 @@ const (
 	labelVersion  = "dns-version"
 	labelDNS      = "dns"
 	labelServer   = "ns"
+	labelGateway  = "gateway"
+	labelHTTPS    = "_https"
 )
 
 // name is a query's name taken apart. Its strings are parts of the name that
@@ -45,7 +50,8 @@ type name struct {
 	namespace   string
 	cluster     string
 	host        string
-	port, proto string // without the underscore
+	port, proto string // without the underscore; of nameGateway the port is a number
+	scope       scope
 }
 
 // parseName takes apart a name relative to its zone: lower case, no trailing
@@ -84,10 +90,14 @@ func parseName(rest string) name {
 	if strings.HasPrefix(fourth, "_") {
 		return parseScoped(n, head, fourth, nameClusterProto, nameClusterPort)
 	}
-	if head != "" {
+	if head == "" {
+		n.kind, n.host = nameHost, fourth
+		return n
+	}
+	if fourth != labelGateway || strings.IndexByte(head, '.') >= 0 {
 		return name{}
 	}
-	n.kind, n.host = nameHost, fourth
+	n.kind, n.port = nameGateway, head
 	return n
 }
 
@@ -104,12 +114,14 @@ func parseSingle(label string) name {
 }
 
 // parseScoped reads what stands before a service or a cluster's service from
-// the first label with an underscore on. Further scopes (_zone, _region) go
-// here.
+// the first label with an underscore on.
 func parseScoped(n name, head, label string, proto, port nameKind) name {
 	if label == labelWhy && head == "" && proto == nameProto {
 		n.kind = nameWhy
 		return n
+	}
+	if isScope(label) {
+		return parseScope(n, head, label)
 	}
 	if !isProto(label) {
 		return name{}
@@ -135,10 +147,13 @@ func cutLast(s string) (head, last string) {
 	return "", s
 }
 
-// aliasOf splits the prefix that a service's alias may carry (_why, or _port
-// and _proto) from the host name. What is no such prefix belongs to the host
-// name. Both are without a trailing dot.
+// aliasOf splits the prefix that a service's alias may carry (_why, _port and
+// _proto, or a scope) from the host name. What is no such prefix belongs to the
+// host name. Both are without a trailing dot.
 func aliasOf(full string) (n name, host string) {
+	if strings.IndexByte(full, '_') < 0 {
+		return name{kind: nameService}, full
+	}
 	first, host, _ := strings.Cut(full, ".")
 	if first == labelWhy {
 		return name{kind: nameWhy}, host
@@ -150,7 +165,11 @@ func aliasOf(full string) (n name, host string) {
 	if len(first) > 1 && first[0] == '_' && isProto(second) {
 		return name{kind: namePort, port: first[1:], proto: second[1:]}, after
 	}
-	return name{kind: nameService}, full
+	return scopedAlias(full)
 }
 
-func isProto(label string) bool { return label == "_tcp" || label == "_udp" || label == "_sctp" }
+// isProto tells whether a label is a transport protocol's, or _https, before
+// which stands a port's number (RFC 9460 section 9.1).
+func isProto(label string) bool {
+	return label == "_tcp" || label == "_udp" || label == "_sctp" || label == labelHTTPS
+}
