@@ -10,7 +10,7 @@ import (
 type nameKind uint8
 
 const (
-	nameUnknown      nameKind = iota // no form of ours: it can only be an alias
+	nameUnknown      nameKind = iota // no form of ours: it can only be an alias, if no service is above it
 	nameApex                         // the zone itself
 	nameNamespace                    // ns
 	nameService                      // svc.ns
@@ -95,7 +95,7 @@ func parseName(rest string) name {
 		return n
 	}
 	if fourth != labelGateway || strings.IndexByte(head, '.') >= 0 {
-		return name{}
+		return n.unknown()
 	}
 	n.kind, n.port = nameGateway, head
 	return n
@@ -124,7 +124,7 @@ func parseScoped(n name, head, label string, proto, port nameKind) name {
 		return parseScope(n, head, label)
 	}
 	if !isProto(label) {
-		return name{}
+		return n.unknown()
 	}
 	n.proto = label[1:]
 	if head == "" {
@@ -133,11 +133,15 @@ func parseScoped(n name, head, label string, proto, port nameKind) name {
 	}
 	head, label = cutLast(head)
 	if head != "" || len(label) < 2 || label[0] != '_' {
-		return name{}
+		return n.unknown()
 	}
 	n.kind, n.port = port, label[1:]
 	return n
 }
+
+// unknown is a name below a service that has no form of ours. It keeps the key:
+// what lies below a service's name is that service's, and nobody's alias.
+func (n name) unknown() name { return name{namespace: n.namespace, key: n.key} }
 
 // cutLast splits off the last label.
 func cutLast(s string) (head, last string) {

@@ -44,7 +44,7 @@ func parseScope(n name, head, label string) name {
 	}
 	head, directive := cutLast(head)
 	if directive != labelPin && directive != labelPrefer {
-		return name{}
+		return n.unknown()
 	}
 	if head == "" {
 		n.kind = nameScopeParent
