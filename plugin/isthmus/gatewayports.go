@@ -102,10 +102,10 @@ func (a *addresses) throughGateway() bool {
 	return len(a.ports) > 0
 }
 
-// gateway answers the name of those gateways of one cluster that listen on one
+// gatewayPort answers the name of those gateways of one cluster that listen on one
 // port, which SRV and SVCB records point to. It means what the gateway names
 // itself; 0 are those that name none.
-func (q *query) gateway(a *answers, one int, port string) (*dns.Msg, result) {
+func (q *query) gatewayPort(a *answers, one int, port string) (*dns.Msg, result) {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || !isNumber(port, uint16(number)) {
 		return nil, resultNXDomain

@@ -33,13 +33,13 @@ const (
 // Labels that have a meaning of their own. Those without an underscore are the
 // Kubernetes DNS specification's.
 const (
-	labelWhy      = "_why"
-	labelClusters = "_clusters"
-	labelVersion  = "dns-version"
-	labelDNS      = "dns"
-	labelServer   = "ns"
-	labelGateway  = "gateway"
-	labelHTTPS    = "_https"
+	labelWhy         = "_why"
+	labelClusters    = "_clusters"
+	labelVersion     = "dns-version"
+	labelDNS         = "dns"
+	labelServer      = "ns"
+	labelGatewayPort = "gateway"
+	labelHTTPS       = "_https"
 )
 
 // name is a query's name taken apart. Its strings are parts of the name that
@@ -94,7 +94,7 @@ func parseName(rest string) name {
 		n.kind, n.host = nameHost, fourth
 		return n
 	}
-	if fourth != labelGateway || strings.IndexByte(head, '.') >= 0 {
+	if fourth != labelGatewayPort || strings.IndexByte(head, '.') >= 0 {
 		return n.unknown()
 	}
 	n.kind, n.port = nameGateway, head

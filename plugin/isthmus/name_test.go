@@ -126,7 +126,8 @@ func TestZoneMatch(t *testing.T) {
 
 // The parts of a name, put together again, are the name.
 func FuzzParseName(f *testing.F) {
-	for _, seed := range []string{"", "ns", "svc.ns", "c.svc.ns", "_http._tcp.svc.ns", "_why.svc.ns", "h.c.svc.ns", ".", "..", "a\\.b.ns", "_._._",
+	for _, seed := range []string{
+		"", "ns", "svc.ns", "c.svc.ns", "_http._tcp.svc.ns", "_why.svc.ns", "h.c.svc.ns", ".", "..", "a\\.b.ns", "_._._",
 		"15443.gateway.c.svc.ns", "_443._https.svc.ns", "a.b.pin._zone.svc.ns", "a.prefer._region.c.svc.ns", "pin._zone.svc.ns", "._zone.svc.ns",
 	} {
 		f.Add(seed)
@@ -154,7 +155,7 @@ func FuzzParseName(f *testing.F) {
 		case nameClusterPort:
 			require.Equal(t, in, joined("_"+n.port, "_"+n.proto, n.cluster, string(n.key)))
 		case nameGateway:
-			require.Equal(t, in, joined(n.port, labelGateway, n.cluster, string(n.key)))
+			require.Equal(t, in, joined(n.port, labelGatewayPort, n.cluster, string(n.key)))
 		case nameScope:
 			require.NotEmpty(t, n.scope.value)
 			require.True(t, strings.HasPrefix(in, n.scope.value+"."))

@@ -81,7 +81,7 @@ func (q *query) service(n name, e *discovery.Entry) (*dns.Msg, result) {
 	case nameHost:
 		return q.host(a, one, n.host)
 	case nameGateway:
-		return q.gateway(a, one, n.port)
+		return q.gatewayPort(a, one, n.port)
 	case nameScope:
 		return q.scoped(a, n)
 	case nameScopeParent:
@@ -138,7 +138,7 @@ func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
 	way, found := reachHost(q.where, clusterRecord(*a.records, c.Cluster), c.Service, host,
 		fitnessFor(q.where, *a.records), q.view.names.Addrs)
 	switch {
-	case !found && host == labelGateway && a.ways[one].throughGateway():
+	case !found && host == labelGatewayPort && a.ways[one].throughGateway():
 		return nil, resultNoData // above the gateways' names
 	case !found:
 		return nil, resultNXDomain

@@ -79,7 +79,7 @@ func (a *answers) buildTargets(zone string) *targets {
 		t.parts[i] = make([]target, len(way.ports))
 		for j := range way.ports {
 			p := &way.ports[j]
-			t.parts[i][j] = target{name: strconv.Itoa(int(p.port)) + "." + labelGateway + "." + name, port: p.port, way: &p.way}
+			t.parts[i][j] = target{name: strconv.Itoa(int(p.port)) + "." + labelGatewayPort + "." + name, port: p.port, way: &p.way}
 		}
 	}
 	for tier := range locality.Tier(locality.Tiers) {
