@@ -3,6 +3,7 @@ package isthmus
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
@@ -24,6 +25,8 @@ type Isthmus struct {
 	metrics *metrics
 	random  func() uint64 // uniform; safe for concurrent use
 	server  serverAddrs   // of ns.dns.ZONE; set before the first query
+
+	transfers atomic.Int32 // that are under way
 }
 
 var (
@@ -37,7 +40,10 @@ func (*Isthmus) Name() string { return pluginName }
 // Ready implements ready.Readiness: there is a state to answer from, be it
 // stale.
 func (p *Isthmus) Ready() bool {
-	return p.view.link.Table().Loaded() && p.view.link.View() != nil
+	if !p.view.link.Table().Loaded() || p.view.link.View() == nil {
+		return false
+	}
+	return p.view.reverse.index() != nil || !p.zones.have(zoneReverse)
 }
 
 // ServeDNS implements plugin.Handler. Errors and refusals are left to CoreDNS

@@ -98,7 +98,7 @@ func TestParseErrors(t *testing.T) {
 		{"no tls", "isthmus {\n watcher a\n}", "tls is missing"},
 		{"both", "isthmus {\n watcher a\n insecure\n tls west-agent.crt west-agent.key ca.crt\n}", "exclude each other"},
 		{"typo", "isthmus {\n watcher a\n\n localty x\n}", `Testfile:4 - Error during parsing: unknown property "localty", did you mean "locality"?`},
-		{"nothing like it", "isthmus {\n zzzzzz\n}", `unknown property "zzzzzz", want one of clusterset, fallthrough, insecure, locality, node, snapshot, tls, ttl, watcher`},
+		{"nothing like it", "isthmus {\n zzzzzz\n}", `unknown property "zzzzzz", want one of clusterset, fallthrough, insecure, locality, mcs, node, snapshot, tls, ttl, watcher`},
 		{"very long", "isthmus {\n " + long + "\n}", "want one of"},
 		{"twice", "isthmus {\n watcher a\n insecure\n}\nisthmus {\n}", "once per Server Block"},
 		{"the root", "isthmus . {\n watcher a\n insecure\n}", "Testfile:1 - Error during parsing: the root"},

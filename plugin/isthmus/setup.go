@@ -43,7 +43,10 @@ func setup(c *caddy.Controller) error {
 		p.Next = next
 		return p
 	})
-	hold(c, shared, func() {
+	hold(c, shared, func(h *holder) {
+		if s.zones.have(zoneReverse) {
+			links.wantReverse(h)
+		}
 		p.server = boundAddrs(config.ListenHosts)
 		if s.link.insecure {
 			log.Warningf("Link to watchers %s is not encrypted and proves nobody's identity (insecure)", s.link.watchers)
@@ -55,13 +58,13 @@ func setup(c *caddy.Controller) error {
 // hold keeps the link for as long as the stanza serves. On a reload CoreDNS
 // starts the new stanzas, then stops the old ones; if the new ones fail, it
 // calls the old ones' OnRestartFailed and nothing of the new ones'.
-func hold(c *caddy.Controller, shared *sharedLink, started func()) {
+func hold(c *caddy.Controller, shared *sharedLink, started func(*holder)) {
 	var h *holder
 	c.OnStartup(func() (err error) {
 		if h, err = links.acquire(shared); err != nil {
 			return plugin.Error(pluginName, err)
 		}
-		started()
+		started(h)
 		return nil
 	})
 	c.OnRestart(func() error {
