@@ -160,6 +160,11 @@ func buildReverse(table *discovery.Table, view *View, lookup hostAddrs) (x *reve
 		view:         view, fit: fitnessFor(view, records), lookup: lookup, records: records,
 		gates: make(map[string]*gatewayAddrs, len(records)),
 	}
+	for _, c := range table.Clusters() {
+		if c.Cluster.Name == b.own {
+			b.services = make([]addrName[discovery.Key], 0, c.Services) // most have one address
+		}
+	}
 	for _, c := range records {
 		b.gates[c.Name] = &gatewayAddrs{known: map[netip.Addr]struct{}{}}
 		for _, set := range c.GatewaySets {

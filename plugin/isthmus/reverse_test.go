@@ -218,14 +218,18 @@ func TestReverseOverReload(t *testing.T) {
 // ownTable has services of the viewer's cluster only.
 func ownTable(tb testing.TB, n int) *discovery.Table {
 	table := discovery.NewTable()
+	apply(tb, table, cluster("west", westLocality, gateway(1, "192.0.2.1")), 1, ownServices(n)...)
+	table.SetLoaded()
+	return table
+}
+
+func ownServices(n int) []*discovery.Service {
 	services := make([]*discovery.Service, n)
 	for i := range services {
 		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 		services[i] = service(fmt.Sprint("ns", i%100), fmt.Sprint("svc-", i), 1, 1, addr.String())
 	}
-	apply(tb, table, cluster("west", westLocality, gateway(1, "192.0.2.1")), 1, services...)
-	table.SetLoaded()
-	return table
+	return services
 }
 
 // The names of 100,000 ClusterIPs cost 40 octets each.
