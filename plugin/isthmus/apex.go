@@ -15,8 +15,7 @@ import (
 // are served, as CoreDNS's kubernetes plugin tells it.
 const dnsVersion = "1.1.0"
 
-// Timers of the SOA record. Nobody transfers the zone; they are those of
-// CoreDNS's own plugins.
+// Timers of the SOA record are those of CoreDNS's own plugins.
 const (
 	soaRefresh = 7200
 	soaRetry   = 1800

@@ -29,9 +29,23 @@ func FuzzServeDNS(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(packed)
 	}
-	l := newLink(demoTable(f))
-	l.stale.Store(true)
-	p := newPlugin(l)
+	for _, qname := range []string{
+		"7.100.51.198.in-addr.arpa.", "100.51.198.in-addr.arpa.", "7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.",
+		"svc.clusterset.local.", "north.gateway.global.",
+	} {
+		packed, err := question(qname, dns.TypePTR).Pack()
+		require.NoError(f, err)
+		f.Add(packed)
+	}
+	for _, qname := range []string{
+		"_http._tcp.peers.data.svc.clusterset.local.", "_http._tcp.same.data.svc.clusterset.local.", "10-7-0-3.north.peers.data.svc.clusterset.local.",
+	} {
+		packed, err := question(qname, dns.TypeSRV).Pack()
+		require.NoError(f, err)
+		f.Add(packed)
+	}
+	p := manyZones(f, zonesTable(f))
+	p.view.link.(*fakeLink).stale.Store(true)
 	p.Next = test.NextHandler(dns.RcodeRefused, nil)
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		req := new(dns.Msg)
