@@ -12,7 +12,7 @@ const labelGateway = "gateway"
 // there is no such name; a service's name wins over it.
 func (q *query) gateway(n name) (m *dns.Msg, res result, known bool) {
 	x := q.view.reverse.index()
-	if x == nil || q.zone.kind != zonePlain {
+	if x == nil {
 		return nil, 0, false
 	}
 	switch n.kind {

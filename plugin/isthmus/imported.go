@@ -44,13 +44,13 @@ type portName struct {
 	protocol discovery.Protocol
 }
 
-// importedFor returns what an MCS zone says to a viewer in the own cluster.
-func (a *answers) importedFor(own string) *imported {
+// imported returns what an MCS zone says of the service.
+func (a *answers) imported() *imported {
 	if i := a.imports.Load(); i != nil {
 		return i
 	}
 	i := &imported{exists: true}
-	if a.kind(own) == discovery.KindHeadless {
+	if a.kind() == discovery.KindHeadless {
 		a.fillHeadless(i)
 	} else {
 		i.ports = a.commonPorts()
@@ -62,7 +62,7 @@ func (a *answers) importedFor(own string) *imported {
 // kind is what the service is if its clusters don't agree: what the own cluster
 // says, because others may say what they like, else the oldest export
 // (KEP-1645, "Conflict Resolution Policy"), else the cluster that sorts first.
-func (a *answers) kind(own string) discovery.Kind {
+func (a *answers) kind() discovery.Kind {
 	var oldest *discovery.Service
 	since := func(s *discovery.Service) int64 {
 		if s.ExportedAt > 0 {
@@ -71,7 +71,7 @@ func (a *answers) kind(own string) discovery.Kind {
 		return math.MaxInt64 // who does not know comes last
 	}
 	for _, c := range a.entry.Candidates {
-		if own != "" && c.Cluster == own {
+		if own := a.view.Cluster; own != "" && c.Cluster == own {
 			return c.Service.Kind
 		}
 		if oldest == nil || since(c.Service) < since(oldest) {

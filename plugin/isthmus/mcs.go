@@ -116,7 +116,7 @@ func parseMCS(rest string) name {
 
 // imported answers a name of a service that exists.
 func (q *query) imported(n name, a *answers) (*dns.Msg, result) {
-	i := a.importedFor(q.where.Cluster)
+	i := a.imported()
 	if !i.exists {
 		return nil, resultNXDomain
 	}

@@ -177,7 +177,7 @@ func (t *zoneTransfer) addGateways() {
 
 // addImported adds the names of a service in an MCS zone.
 func (t *zoneTransfer) addImported(a *answers) {
-	i := a.importedFor(t.where.Cluster)
+	i := a.imported()
 	if !i.exists {
 		return
 	}
