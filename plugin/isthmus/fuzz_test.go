@@ -88,6 +88,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"isthmus {\n watcher a\n insecure\n}", "isthmus a b {\n tls x y z\n}", "isthmus", "isthmus {\n locality a/b/c/d\n}",
 		"isthmus {\n watcher [::1]:1 ::1 a:b:c\n}", "isthmus 10.0.0.0/9 {\n watcher a\n insecure\n}",
+		"isthmus global 10.0.0.0/9 ip6.arpa {\n watcher a\n insecure\n mcs clusterset.local global\n}",
 	} {
 		f.Add(seed)
 	}
@@ -96,6 +97,10 @@ func FuzzParse(f *testing.F) {
 		if err == nil && s.link.watchers != "" {
 			require.NotEmpty(t, s.zones)
 			require.NotContains(t, s.zones.origins(), ".")
+			for _, z := range s.zones {
+				require.Equal(t, z.kind == zoneReverse, isReverse(z.origin))
+				require.True(t, z.names != nil || z.kind == zoneMCS)
+			}
 		}
 	})
 }

@@ -34,8 +34,10 @@ func TestReverse(t *testing.T) {
 		{name: "another form of an address", qname: "009.100.51.198.in-addr.arpa.", qtype: dns.TypePTR, rcode: nx},
 		{name: "no number", qname: "x.100.51.198.in-addr.arpa.", qtype: dns.TypePTR, rcode: nx},
 		{name: "256", qname: "256.100.51.198.in-addr.arpa.", qtype: dns.TypePTR, rcode: nx},
-		{name: "apex NS", qname: "in-addr.arpa.", qtype: dns.TypeNS, want: rrs("in-addr.arpa. 5 IN NS ns.dns.global."),
-			extra: rrs("ns.dns.global. 5 IN A 192.0.2.53", "ns.dns.global. 5 IN AAAA 2001:db8::53")},
+		{
+			name: "apex NS", qname: "in-addr.arpa.", qtype: dns.TypeNS, want: rrs("in-addr.arpa. 5 IN NS ns.dns.global."),
+			extra: rrs("ns.dns.global. 5 IN A 192.0.2.53", "ns.dns.global. 5 IN AAAA 2001:db8::53"),
+		},
 		{name: "apex SOA", qname: "in-addr.arpa.", qtype: dns.TypeSOA, want: rrs("in-addr.arpa. 5 IN SOA ns.dns.global. hostmaster.global. 1 7200 1800 86400 5")},
 		{name: "apex PTR", qname: "in-addr.arpa.", qtype: dns.TypePTR},
 		{name: "no name server here", qname: "ns.dns.in-addr.arpa.", qtype: dns.TypeA, rcode: nx},

@@ -28,13 +28,13 @@ const (
 )
 
 var (
-	_ transfer.Transferer = (*Isthmus)(nil)
+	_ transfer.Transferer = (*Isthmus)(nil) //nolint:misspell // CoreDNS's word
 
 	errNotLoaded     = errors.New("no table to transfer yet")
 	errManyTransfers = errors.New("too many transfers at one time")
 )
 
-// Transfer implements transfer.Transferer. The transfer plugin has checked who
+// Transfer implements what the transfer plugin asks for. It has checked who
 // asks; a query of type AXFR that comes without it is refused.
 //
 // What is sent is the zone as the viewer sees it at one moment. The channel is

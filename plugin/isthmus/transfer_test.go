@@ -315,3 +315,16 @@ func TestServerZones(t *testing.T) {
 	m = exchange(t, "udp", udp, new(dns.Msg).SetAxfr("global."))
 	require.Equal(t, dns.RcodeRefused, m.Rcode)
 }
+
+// BenchmarkTransfer sends all names of 100,000 services.
+func BenchmarkTransfer(b *testing.B) {
+	p := transferZones(b, ownTable(b, 100_000))
+	b.ReportAllocs()
+	for b.Loop() {
+		out, err := p.Transfer("global.", 0)
+		require.NoError(b, err)
+		for range out {
+			continue
+		}
+	}
+}

@@ -127,8 +127,10 @@ func TestMCS(t *testing.T) {
 		{name: "host of a ClusterIP service", qname: "x.west.user-service.production.svc.clusterset.local.", qtype: dns.TypeA, rcode: nx},
 		{name: "alias of a plain zone", qname: "users.clusterset.local.", qtype: dns.TypeA, rcode: nx},
 
-		{name: "apex NS", qname: "clusterset.local.", qtype: dns.TypeNS, want: rrs("clusterset.local. 5 IN NS ns.dns.clusterset.local."),
-			extra: rrs("ns.dns.clusterset.local. 5 IN A 192.0.2.53", "ns.dns.clusterset.local. 5 IN AAAA 2001:db8::53")},
+		{
+			name: "apex NS", qname: "clusterset.local.", qtype: dns.TypeNS, want: rrs("clusterset.local. 5 IN NS ns.dns.clusterset.local."),
+			extra: rrs("ns.dns.clusterset.local. 5 IN A 192.0.2.53", "ns.dns.clusterset.local. 5 IN AAAA 2001:db8::53"),
+		},
 		{name: "apex A", qname: "clusterset.local.", qtype: dns.TypeA},
 		{name: "version", qname: "dns-version.clusterset.local.", qtype: dns.TypeTXT, want: rrs(`dns-version.clusterset.local. 5 IN TXT "1.0.0"`)},
 		{name: "name server", qname: "ns.dns.clusterset.local.", qtype: dns.TypeA, want: rrs("ns.dns.clusterset.local. 5 IN A 192.0.2.53")},
@@ -288,7 +290,8 @@ func TestMCSUnresolved(t *testing.T) {
 		name  string
 		qtype uint16
 	}{
-		{"h.east.b.a.svc.clusterset.local.", dns.TypeA}, {"b.a.svc.clusterset.local.", dns.TypeA},
+		{"h.east.b.a.svc.clusterset.local.", dns.TypeA},
+		{"b.a.svc.clusterset.local.", dns.TypeA},
 		{"_http._tcp.b.a.svc.clusterset.local.", dns.TypeSRV},
 	} {
 		got, rcode := ask(t, p, question(q.name, q.qtype))
