@@ -18,9 +18,9 @@ const (
 	// and those of all others on its network: more than Kubernetes supports
 	// Pods in a cluster (150,000).
 	maxReverseHosts = 1 << 18
-	// maxReverseAddrs limits the addresses of gateways that are looked at for
-	// one cluster: 100,000 services with eight nodes each. What a cluster has
-	// beyond that gets no name.
+	// maxReverseAddrs limits the gateways and addresses of them that are looked
+	// at for one cluster: 100,000 services with eight nodes each. What a cluster
+	// has beyond that gets no name.
 	maxReverseAddrs = 1 << 20
 )
 
@@ -213,6 +213,10 @@ func (b *reverseBuilder) addGateways(cluster string, gateways []discovery.Gatewa
 		return
 	}
 	for i := range gateways {
+		if of.looked++; of.looked > maxReverseAddrs {
+			b.cut = true
+			return
+		}
 		g := &gateways[i]
 		addrs := g.Addresses
 		if len(addrs) == 0 && g.Hostname != "" {
@@ -227,10 +231,7 @@ func (b *reverseBuilder) addGateways(cluster string, gateways []discovery.Gatewa
 // addGateway takes up an address, as many of each family as one answer has:
 // what has a name here is confirmed by the name's addresses.
 func (b *reverseBuilder) addGateway(of *gatewayAddrs, addr netip.Addr) {
-	if of.looked++; of.looked > maxReverseAddrs {
-		b.cut = true
-		return
-	}
+	of.looked++
 	if _, known := of.known[addr]; known || !b.fit(addr) {
 		return
 	}

@@ -130,10 +130,30 @@ func TestReverseBounds(t *testing.T) {
 	require.Len(t, got.Answer, maxPTR)
 	require.Equal(t, "west.gateway.global.", got.Answer[0].(*dns.PTR).Ptr)
 
-	x, cut := buildReverse(table, p.view.link.View(), p.view.names.Addrs)
+	x, cut := buildReverse(table, p.view.link.View(), p.view.names.knownAddrs)
 	require.True(t, cut)
 	require.Len(t, x.clusters["hostile"].v4, maxAddresses)
 	require.Len(t, x.gateways, 41+maxAddresses)
+}
+
+// The addresses of a host name have a record when they are resolved.
+func TestReverseHostname(t *testing.T) {
+	table := demoTable(t)
+	apply(t, table, cluster("east", eastLocality, discovery.Gateway{Hostname: "lb.example", Kind: discovery.GatewayLoadBalancer}), 9)
+	p := manyZones(t, table)
+	ptr := question("5.2.0.192.in-addr.arpa.", dns.TypePTR)
+	_, rcode := ask(t, p, ptr)
+	require.Equal(t, dns.RcodeNameError, rcode)
+	serial := p.view.currentSerial()
+	_, _ = p.view.names.Addrs("east", "lb.example")
+	p.view.names.store("lb.example", addrs("192.0.2.5", "169.254.169.254"), nil)
+	require.NotEqual(t, serial, p.view.currentSerial())
+	p.view.reverse.current.Store(nil)
+	p.view.reverse.sweep(&reverseSweep{})
+	got, _ := ask(t, p, ptr)
+	require.Equal(t, "east.gateway.global.", got.Answer[0].(*dns.PTR).Ptr)
+	got, _ = ask(t, p, question("east.gateway.global.", dns.TypeA))
+	require.Len(t, got.Answer, 1, "not the metadata service")
 }
 
 // A stanza with a reverse zone isn't ready, and knows nothing, before the index
@@ -238,7 +258,7 @@ func ownServices(n int) []*discovery.Service {
 func TestReverseMemory(t *testing.T) {
 	const n = 100_000
 	table := ownTable(t, n)
-	x, cut := buildReverse(table, &View{Cluster: "west"}, newResolver(table, nil, newLogger()).Addrs)
+	x, cut := buildReverse(table, &View{Cluster: "west"}, newResolver(table, nil, newLogger()).knownAddrs)
 	require.False(t, cut)
 	require.Len(t, x.services, n)
 	require.EqualValues(t, 40, unsafe.Sizeof(x.services[0]))
@@ -251,7 +271,7 @@ func BenchmarkBuildReverse(b *testing.B) {
 	names := newResolver(table, nil, newLogger())
 	b.ReportAllocs()
 	for b.Loop() {
-		buildReverse(table, &View{Cluster: "west"}, names.Addrs)
+		buildReverse(table, &View{Cluster: "west"}, names.knownAddrs)
 	}
 }
 

@@ -3,6 +3,7 @@ package isthmus
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -87,7 +88,7 @@ func (r *reverser) sweep(s *reverseSweep) {
 		return
 	}
 	s.seen, s.walked = state, time.Now()
-	x, cut := buildReverse(r.link.Table(), state.view, r.names.Addrs)
+	x, cut := buildReverse(r.link.Table(), state.view, r.names.knownAddrs)
 	r.current.Store(x)
 	if cut && !s.warned {
 		r.logger.Warn("too many addresses of gateways or endpoints, not all of them have a PTR record")
@@ -102,4 +103,16 @@ func firstState(t *discovery.Table) *discovery.ClusterState {
 		return nil
 	}
 	return &clusters[0]
+}
+
+// knownAddrs is Addrs without taking the name up: the resolver's own sweep
+// does that, and there may be more names than it keeps.
+func (r *resolver) knownAddrs(_, host string) (addrs []netip.Addr, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n, found := r.names[host]
+	if !found {
+		return nil, false
+	}
+	return n.addrs, n.known
 }
