@@ -82,7 +82,7 @@ func TestReverse(t *testing.T) {
 }
 
 // A service's name wins over a cluster's gateways, an alias doesn't.
-func TestGatewayNames(t *testing.T) {
+func TestClusterGateways(t *testing.T) {
 	table := zonesTable(t)
 	s := service("gateway", "south", 1, 1, "10.1.0.88")
 	s.Aliases = []string{"north.gateway.global"}
