@@ -44,7 +44,7 @@ func FuzzServeDNS(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(packed)
 	}
-	p := manyZones(f, zonesTable(f))
+	p := manyZones(f, kindsTable(f))
 	p.view.link.(*fakeLink).stale.Store(true)
 	p.Next = test.NextHandler(dns.RcodeRefused, nil)
 	f.Fuzz(func(t *testing.T, packet []byte) {

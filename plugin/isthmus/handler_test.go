@@ -285,7 +285,7 @@ func TestFallthrough(t *testing.T) {
 // because of a name below it never does.
 func TestFallthroughKinds(t *testing.T) {
 	const marker = dns.RcodeBadAlg
-	p := manyZones(t, zonesTable(t))
+	p := manyZones(t, kindsTable(t))
 	p.Next = test.NextHandler(marker, nil)
 	p.fall.SetZonesFromArgs([]string{"svc.clusterset.local", "10.0.0.0/8", "2001:db8::/32"})
 	tests := []struct {

@@ -16,7 +16,7 @@ import (
 
 func TestReverse(t *testing.T) {
 	const nx = dns.RcodeNameError
-	p := manyZones(t, zonesTable(t))
+	p := manyZones(t, kindsTable(t))
 	check(t, p, []zoneCase{
 		{name: "gateway", qname: "10.0.1.127.in-addr.arpa.", qtype: dns.TypePTR, want: rrs("10.0.1.127.in-addr.arpa. 5 IN PTR west.gateway.global.")},
 		{
@@ -83,7 +83,7 @@ func TestReverse(t *testing.T) {
 
 // A service's name wins over a cluster's gateways, an alias doesn't.
 func TestClusterGateways(t *testing.T) {
-	table := zonesTable(t)
+	table := kindsTable(t)
 	s := service("gateway", "south", 1, 1, "10.1.0.88")
 	s.Aliases = []string{"north.gateway.global"}
 	apply(t, table, cluster("west", westLocality), 9, s)

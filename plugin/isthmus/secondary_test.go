@@ -24,7 +24,7 @@ func TestSecondary(t *testing.T) {
 		t.Skip("knotd is not installed (Debian's package knot)")
 	}
 	o := replaceOpen(t)
-	l := newLink(zonesTable(t))
+	l := newLink(kindsTable(t))
 	l.view.Store(&View{Cluster: "west", Network: "flat", Locality: westLocality})
 	o.link = func(linkConfig) *fakeLink { return l }
 	primary := freeport.Port(t)

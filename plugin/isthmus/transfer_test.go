@@ -123,7 +123,7 @@ func TestTransfer(t *testing.T) {
 // What queries are answered with is in the transfer, and each name of the
 // transfer is answered.
 func TestTransferIsWhatIsAnswered(t *testing.T) {
-	p := transferZones(t, zonesTable(t))
+	p := transferZones(t, kindsTable(t))
 	for _, z := range p.zones {
 		t.Run(z.origin, func(t *testing.T) {
 			all := transferred(t, p, z.origin)
@@ -266,7 +266,7 @@ func transferWith(t *testing.T, addr string, m *dns.Msg) ([]dns.RR, error) {
 // A server with zones of all kinds, in CoreDNS's hands.
 func TestServerZones(t *testing.T) {
 	o := replaceOpen(t)
-	l := newLink(zonesTable(t))
+	l := newLink(kindsTable(t))
 	l.view.Store(&View{Cluster: "west", Network: "flat", Locality: westLocality})
 	apply(t, l.table, cluster("large", eastLocality, gateway(1, "192.0.2.200")), 1, ownServices(3000)...)
 	o.link = func(linkConfig) *fakeLink { return l }

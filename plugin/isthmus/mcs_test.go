@@ -11,9 +11,9 @@ import (
 	"github.com/isthmus-dns/isthmus/discovery"
 )
 
-// zonesTable is the demo's, and what MCS and reverse zones make a difference
+// kindsTable is the demo's, and what MCS and reverse zones make a difference
 // of.
-func zonesTable(t testing.TB) *discovery.Table {
+func kindsTable(t testing.TB) *discovery.Table {
 	table := demoTable(t)
 	peers := func(ready bool, list ...string) *discovery.Service {
 		s := service("data", "peers", uint32(len(list)), uint32(len(list)))
@@ -95,7 +95,7 @@ func check(t *testing.T, p *Isthmus, tests []zoneCase, origin string) {
 
 func TestMCS(t *testing.T) {
 	const nx = dns.RcodeNameError
-	p := manyZones(t, zonesTable(t))
+	p := manyZones(t, kindsTable(t))
 	check(t, p, []zoneCase{
 		{
 			name: "own ClusterIP", qname: "user-service.production.svc.clusterset.local.", qtype: dns.TypeA,
