@@ -311,11 +311,11 @@ func TestWhyLineLength(t *testing.T) {
 func TestSerial(t *testing.T) {
 	table := demoTable(t)
 	s := &serial{}
-	first := s.current(table.Clusters())
-	require.Equal(t, first, s.current(table.Clusters()))
+	first := s.current(contents{reverseState: reverseState{first: firstState(table)}})
+	require.Equal(t, first, s.current(contents{reverseState: reverseState{first: firstState(table)}}))
 	for range 3 {
-		before := s.current(table.Clusters())
+		before := s.current(contents{reverseState: reverseState{first: firstState(table)}})
 		apply(t, table, cluster("east", eastLocality), 8)
-		require.Positive(t, int32(s.current(table.Clusters())-before))
+		require.Positive(t, int32(s.current(contents{reverseState: reverseState{first: firstState(table)}})-before))
 	}
 }

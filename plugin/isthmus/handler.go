@@ -3,6 +3,7 @@ package isthmus
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
@@ -27,6 +28,8 @@ type Isthmus struct {
 	// told tells that the metadata plugin wants to know what queries come to;
 	// set before the first query.
 	told bool
+
+	transfers atomic.Int32 // that are under way
 }
 
 var (
@@ -40,7 +43,10 @@ func (*Isthmus) Name() string { return pluginName }
 // Ready implements ready.Readiness: there is a state to answer from, be it
 // stale.
 func (p *Isthmus) Ready() bool {
-	return p.view.link.Table().Loaded() && p.view.link.View() != nil
+	if !p.view.link.Table().Loaded() || p.view.link.View() == nil {
+		return false
+	}
+	return p.view.reverse.index() != nil || !p.zones.have(zoneReverse)
 }
 
 // CacheBypassZones implements cache.ZoneBypasser: in a server block of ours the

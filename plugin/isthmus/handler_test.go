@@ -281,6 +281,39 @@ func TestFallthrough(t *testing.T) {
 	}
 }
 
+// Zones of all kinds fall through, or don't, by their names; what exists only
+// because of a name below it never does.
+func TestFallthroughKinds(t *testing.T) {
+	const marker = dns.RcodeBadAlg
+	p := manyZones(t, kindsTable(t))
+	p.Next = test.NextHandler(marker, nil)
+	p.fall.SetZonesFromArgs([]string{"svc.clusterset.local", "10.0.0.0/8", "2001:db8::/32"})
+	tests := []struct {
+		name  string
+		qname string
+		want  int
+	}{
+		{"unknown service", "x.y.svc.clusterset.local.", marker},
+		{"beside the zone of fallthrough", "x.clusterset.local.", dns.RcodeNameError},
+		{"another MCS zone", "x.y.svc.set.example.", dns.RcodeNameError},
+		{"headless without a ready endpoint", "idle.data.svc.clusterset.local.", marker},
+		{"namespace", "data.svc.clusterset.local.", dns.RcodeSuccess},
+		{"unknown address", "77.0.0.10.in-addr.arpa.", marker},
+		{"inner name", "0.7.10.in-addr.arpa.", dns.RcodeSuccess},
+		{"known address", "1.0.7.10.in-addr.arpa.", dns.RcodeSuccess},
+		{"the zone itself", "10.in-addr.arpa.", dns.RcodeSuccess},
+		{"another reverse zone", "77.2.0.192.in-addr.arpa.", dns.RcodeNameError},
+		{"IPv6", "1.1.8.b.d.0.1.0.0.2.ip6.arpa.", marker},
+		{"plain zone", "x.y.global.", dns.RcodeNameError},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			_, rcode := ask(t, p, question(tc.qname, dns.TypePTR))
+			require.Equal(t, tc.want, rcode)
+		})
+	}
+}
+
 func TestStale(t *testing.T) {
 	l := newLink(demoTable(t))
 	p := newPlugin(l)
