@@ -148,7 +148,7 @@ func (a *answers) hasPort(one int, n name) bool {
 			continue
 		}
 		for _, p := range c.Service.Ports {
-			if n.matches(p) {
+			if p.Name != "" && n.matches(p) { // one without a name has no name below _tcp
 				return true
 			}
 		}
