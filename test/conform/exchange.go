@@ -151,17 +151,28 @@ func Describe(reply []byte) string {
 	case m.Unpack(reply) != nil:
 		return "malformed"
 	}
-	words := []string{dns.RcodeToString[m.Rcode]}
+	rcode := dns.RcodeToString[m.Rcode]
+	if m.Rcode == dns.RcodeBadVers { // TSIG's BADSIG has the same number
+		rcode = "BADVERS"
+	}
+	words := []string{rcode}
 	for _, f := range []struct {
 		set  bool
 		name string
 	}{
-		{m.Id != ID, "other-id"}, {!m.Response, "no-qr"},
+		{m.Id != ID, "other-id"},
+		{!m.Response, "no-qr"},
 		{m.Opcode != 0, fmt.Sprintf("opcode=%d", m.Opcode)},
-		{m.Authoritative, "aa"}, {m.Truncated, "tc"}, {m.RecursionDesired, "rd"},
-		{m.RecursionAvailable, "ra"}, {m.Zero, "z"}, {m.AuthenticatedData, "ad"}, {m.CheckingDisabled, "cd"},
+		{m.Authoritative, "aa"},
+		{m.Truncated, "tc"},
+		{m.RecursionDesired, "rd"},
+		{m.RecursionAvailable, "ra"},
+		{m.Zero, "z"},
+		{m.AuthenticatedData, "ad"},
+		{m.CheckingDisabled, "cd"},
 		{len(m.Question) != 1, fmt.Sprintf("questions=%d", len(m.Question))},
-		{len(m.Answer) > 0, "answer"}, {len(m.Ns) > 0, "authority"},
+		{len(m.Answer) > 0, "answer"},
+		{len(m.Ns) > 0, "authority"},
 	} {
 		if f.set {
 			words = append(words, f.name)

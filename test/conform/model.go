@@ -63,7 +63,9 @@ func NewModel() *Model {
 	return m
 }
 
-func at(region, zone string) discovery.Locality { return discovery.Locality{Region: region, Zone: zone} }
+func at(region, zone string) discovery.Locality {
+	return discovery.Locality{Region: region, Zone: zone}
+}
 
 func record(name, network string, where discovery.Locality, sets ...discovery.GatewaySet) *discovery.Cluster {
 	return &discovery.Cluster{Name: name, UID: "uid-" + name, Network: network, Locality: where, GatewaySets: sets}
