@@ -58,24 +58,14 @@ func newAgent(t testing.TB, more string) agent {
 func (a agent) watch(t testing.TB, m *Model) {
 	t.Helper()
 	m.Watch(t, a.set.Authority, a.Gossip)
-	want := len(m.Clusters)
-	require.Eventually(t, func() bool {
-		r, err := ask("tcp", a.DNS, new(dns.Msg).SetQuestion("_clusters.global.", dns.TypeTXT))
-		return err == nil && len(r.Answer) == want && allThere(a, m)
-	}, 3*patience, 50*time.Millisecond, "the agent has %d clusters", want)
-}
-
-// allThere asks for a service of each cluster, the last one first.
-func allThere(a agent, m *Model) bool {
-	for i := len(m.Clusters) - 1; i >= 0; i-- {
-		c := m.Clusters[i]
-		s := c.Services[len(c.Services)-1]
-		r, err := ask("udp", a.DNS, new(dns.Msg).SetQuestion(c.Record.Name+"."+string(s.Key())+".global.", dns.TypeTXT))
-		if err != nil || r.Rcode != dns.RcodeSuccess {
-			return false
-		}
+	for _, c := range m.Clusters {
+		// A part is there as a whole or not at all.
+		name := c.Record.Name + "." + string(c.Services[0].Key()) + ".global."
+		require.Eventually(t, func() bool {
+			r, err := ask("udp", a.DNS, new(dns.Msg).SetQuestion(name, dns.TypeTXT))
+			return err == nil && r.Rcode == dns.RcodeSuccess
+		}, 3*patience, 20*time.Millisecond, name)
 	}
-	return true
 }
 
 // serve is newAgent and watch.
