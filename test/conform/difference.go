@@ -41,7 +41,7 @@ func ReadReply(m *dns.Msg) Reply {
 func data(rr dns.RR) string {
 	text := strings.TrimPrefix(rr.String(), rr.Header().String())
 	switch rr.(type) {
-	case *dns.NS, *dns.SOA, *dns.SRV, *dns.PTR:
+	case *dns.NS, *dns.SOA, *dns.SRV, *dns.PTR, *dns.SVCB, *dns.HTTPS:
 		text = strings.ToLower(text)
 	}
 	return text
@@ -126,7 +126,7 @@ var Differences = []Difference{
 		return part == partAnswer && c.UDP && c.Ours.TC && c.Plain.TC && len(c.Plain.Answer) == 0 && c.someOf(c.Node)
 	}},
 	{"additional addresses that don't fit", "TC when only additional addresses were left out of an SRV answer: CoreDNS sets it (miekg/dns' `Msg.Truncate`), RFC 2181 section 9 would not", func(part string, c *Compared) bool {
-		return part == partTC && c.UDP && c.Ours.TC && c.Type == dns.TypeSRV && slices.Equal(c.Ours.Answer, c.Plain.Answer)
+		return part == partTC && c.UDP && c.Ours.TC && (c.Type == dns.TypeSRV || c.Type == dns.TypeSVCB || c.Type == dns.TypeHTTPS) && slices.Equal(c.Ours.Answer, c.Plain.Answer)
 	}},
 }
 

@@ -180,6 +180,9 @@ func (m *Model) byHand() {
 			s.Ports[0].Gateway = 30880
 			s.Gateways = []discovery.Gateway{{Addresses: addresses("198.51.100.77"), Kind: discovery.GatewayNodePort, Check: discovery.CheckNone}}
 		}),
+		// Two ports at gateways that listen on different ones, and web ports.
+		service("shop", "web", 3, web, port("https", discovery.TCP, 8443)),
+		with(service("shop", "secure", 2, port("https-admin", discovery.TCP, 9443), port("tls", discovery.TCP, 443)), func(s *discovery.Service) { s.Ports[1].Gateway = 30443 }),
 		with(service("apollo", "ports", 1, port("a", discovery.TCP, 1), port("b", discovery.UDP, 2), port("c", discovery.SCTP, 3)),
 			func(s *discovery.Service) { s.Ports[0].Gateway, s.Ports[1].Gateway = 31000, 31000 }))
 	m.add("island", service("shop", "cut-off", 2, web), headless("shop", "stranded", "stranded-0"))

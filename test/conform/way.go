@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -16,12 +17,22 @@ type way struct {
 	// answered.
 	tier   int
 	weight uint32
-	door   *discovery.Gateway // whose port SRV tells; nil for none
+	// doors are the gateways that it leads through, by the port they name; share
+	// is the part of the cluster's weight that each group has.
+	doors []door
+	share uint32 // weight as SRV tells it, see weigh
 	// sets are alternatives: an answer has the addresses of one of them.
 	sets [][]netip.Addr
 }
 
 const out = -1
+
+// door is those gateways of a cluster that name one port, 0 for none.
+type door struct {
+	port   uint16
+	weight uint32
+	sets   [][]netip.Addr
+}
 
 // ways are those to a service, in the order of the model's clusters.
 func (m *Model) ways(key discovery.Key) []way {
@@ -34,7 +45,29 @@ func (m *Model) ways(key discovery.Key) []way {
 			}
 		}
 	}
+	weigh(all)
 	return all
+}
+
+// weigh multiplies the weights of a tier by the least number that lets each
+// cluster's be divided among its gateways without a remainder.
+func weigh(ways []way) {
+	factors := map[int]uint32{}
+	for _, w := range ways {
+		factors[w.tier] = max(factors[w.tier], 1)
+		total := uint32(0)
+		for _, d := range w.doors {
+			total += d.weight
+		}
+		for _, d := range w.doors {
+			for w.tier != out && len(w.doors) > 1 && factors[w.tier]*w.weight*d.weight%total != 0 {
+				factors[w.tier]++
+			}
+		}
+	}
+	for i := range ways {
+		ways[i].share = ways[i].weight * factors[ways[i].tier]
+	}
 }
 
 func (m *Model) way(c *discovery.Cluster, s *discovery.Service) way {
@@ -47,7 +80,7 @@ func (m *Model) way(c *discovery.Cluster, s *discovery.Service) way {
 	case m.shares(c) && len(pods) > 0:
 		w.sets = [][]netip.Addr{pods}
 	default:
-		w.door, w.sets = doors(c, s)
+		w.doors, w.sets = doors(c, s)
 	}
 	if w.weight == 0 || !slices.ContainsFunc(w.sets, func(s []netip.Addr) bool { return len(s) > 0 }) {
 		w.tier = out
@@ -64,8 +97,7 @@ func (m *Model) host(c *discovery.Cluster, s *discovery.Service, host string) (s
 	case c.Name == m.Viewer.Cluster, m.shares(c):
 		return [][]netip.Addr{pods}
 	}
-	_, sets = doors(c, s)
-	return sets
+	return alternatives(gatewaysOf(c, s))
 }
 
 func (m *Model) shares(c *discovery.Cluster) bool {
@@ -96,28 +128,43 @@ func ready(s *discovery.Service, host string) []netip.Addr {
 	return all
 }
 
-// doors are a service's gateways: the first that can be used, and the addresses
-// of all together, or of each by itself if they differ in weight.
-func doors(c *discovery.Cluster, s *discovery.Service) (first *discovery.Gateway, sets [][]netip.Addr) {
+// doors are a service's gateways by their ports, and the alternatives that
+// they make together.
+func doors(c *discovery.Cluster, s *discovery.Service) (groups []door, sets [][]netip.Addr) {
+	gateways := gatewaysOf(c, s)
+	for _, g := range gateways {
+		if slices.ContainsFunc(groups, func(d door) bool { return d.port == g.Port }) {
+			continue
+		}
+		here := slices.DeleteFunc(slices.Clone(gateways), func(o discovery.Gateway) bool { return o.Port != g.Port })
+		d := door{port: g.Port, sets: alternatives(here)}
+		for _, o := range here {
+			d.weight += max(o.Weight, 1)
+		}
+		groups = append(groups, d)
+	}
+	return groups, alternatives(gateways)
+}
+
+// alternatives are the addresses of all gateways together, or of each by itself
+// if they differ in weight.
+func alternatives(gateways []discovery.Gateway) [][]netip.Addr {
 	var all []netip.Addr
-	even := true
-	for _, g := range gatewaysOf(c, s) {
+	var each [][]netip.Addr
+	weights := map[uint32]bool{}
+	for _, g := range gateways {
 		usable := slices.DeleteFunc(slices.Clone(g.Addresses), func(a netip.Addr) bool {
 			return a.IsLoopback() || a.IsLinkLocalUnicast() // the model has no other that is refused
 		})
-		if len(usable) == 0 {
-			continue
+		if len(usable) > 0 {
+			weights[max(g.Weight, 1)] = true
+			each, all = append(each, usable), append(all, usable...)
 		}
-		if first == nil {
-			first = &g
-		}
-		even = even && max(g.Weight, 1) == max(first.Weight, 1)
-		sets, all = append(sets, usable), append(all, usable...)
 	}
-	if even {
-		sets = [][]netip.Addr{all}
+	if len(weights) > 1 {
+		return each
 	}
-	return first, sets
+	return [][]netip.Addr{all}
 }
 
 func gatewaysOf(c *discovery.Cluster, s *discovery.Service) []discovery.Gateway {
@@ -136,17 +183,46 @@ func gatewaysOf(c *discovery.Cluster, s *discovery.Service) []discovery.Gateway 
 	return nil
 }
 
-// at is the number of a port where the client connects.
-func (w *way) at(p discovery.Port) uint16 {
+// portAt is the number of a port at a gateway that names one of its own, or 0.
+func portAt(gateway uint16, p discovery.Port) uint16 {
 	switch {
-	case w.door == nil:
-		return p.Port
 	case p.Gateway != 0:
 		return p.Gateway
-	case w.door.Port != 0:
-		return w.door.Port
+	case gateway != 0:
+		return gateway
 	}
 	return p.Port
+}
+
+// place is where a client finds a port: below which label, in which part of the
+// cluster's weight, and at which addresses.
+type place struct {
+	label  string // before the cluster's name
+	port   uint16
+	weight uint32
+	addrs  []netip.Addr
+}
+
+// places are those of a port: one, or one for each port that the cluster's
+// gateways listen on if the service's port is not the same at all of them.
+func (w *way) places(p discovery.Port) []place {
+	all := slices.Concat(w.sets...)
+	if w.doors == nil {
+		return []place{{port: p.Port, weight: w.share, addrs: all}}
+	}
+	var places []place
+	total := uint32(0)
+	for _, d := range w.doors {
+		total += d.weight
+	}
+	for _, d := range w.doors {
+		label := fmt.Sprintf("%d.gateway.", d.port)
+		places = append(places, place{label, portAt(d.port, p), w.share * d.weight / total, slices.Concat(d.sets...)})
+	}
+	if !slices.ContainsFunc(places, func(o place) bool { return o.port != places[0].port }) {
+		return []place{{port: places[0].port, weight: w.share, addrs: all}}
+	}
+	return places
 }
 
 // family are the alternatives of one family, without those that have none.

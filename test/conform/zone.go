@@ -148,6 +148,13 @@ func (z *Zone) service(m *Model, key discovery.Key) {
 			z.addresses(below, w.sets)
 		}
 		z.ports(below, key, ways[i:i+1])
+		for _, d := range w.doors {
+			door := fmt.Sprintf("%d.gateway.%s", d.port, below)
+			z.touch(door)
+			if w.tier != out {
+				z.addresses(door, d.sets)
+			}
+		}
 	}
 	for _, c := range m.Clusters {
 		for _, s := range c.Services {
@@ -174,24 +181,111 @@ func (z *Zone) names(name string, key discovery.Key, ways []way) {
 	z.explain("_why." + name)
 }
 
-// ports are the SRV records of some ways.
+// ports are the records of some ways that tell ports.
 func (z *Zone) ports(name string, key discovery.Key, ways []way) {
 	for i := range ways {
 		w := &ways[i]
+		target := w.cluster + "." + string(key) + "." + z.Origin
 		for _, p := range w.service.Ports {
-			owners := []string{name}
+			z.srv(name, target, w, p)
 			if p.Name != "" {
-				owners = append(owners, "_"+p.Name+"._"+p.Protocol.String()+"."+name)
-				z.touch(owners[1])
+				owner := "_" + p.Name + "._" + p.Protocol.String() + "." + name
+				z.touch(owner)
+				z.srv(owner, target, w, p)
+				z.binding(owner, dns.TypeSVCB, target, w, w.places(p))
 			}
-			for _, owner := range owners {
-				if w.tier != out {
-					z.add(owner, dns.TypeSRV, &dns.SRV{
-						Priority: uint16(w.tier), Weight: uint16(w.weight), Port: w.at(p),
-						Target: w.cluster + "." + string(key) + "." + z.Origin,
-					})
-				}
+			if p.Protocol == discovery.TCP {
+				z.touch(fmt.Sprintf("_%d._https.%s", p.Port, name))
 			}
+		}
+		z.web(name, target, w)
+		z.anyPort(name, target, w)
+	}
+}
+
+func (z *Zone) srv(owner, target string, w *way, p discovery.Port) {
+	for _, at := range w.places(p) {
+		if w.tier != out {
+			z.add(owner, dns.TypeSRV, &dns.SRV{Priority: uint16(w.tier), Weight: uint16(at.weight), Port: at.port, Target: at.label + target})
+		}
+	}
+}
+
+// web adds HTTPS records: for the port that is https best, and at each one's
+// number (plugin's README, "HTTPS and SVCB").
+func (z *Zone) web(name, target string, w *way) {
+	rank := func(p discovery.Port) int {
+		switch {
+		case p.Protocol != discovery.TCP:
+			return 0
+		case p.Port == 443:
+			return 3
+		case p.Name == "https":
+			return 2
+		case strings.HasPrefix(p.Name, "https-"):
+			return 1
+		}
+		return 0
+	}
+	ports := slices.DeleteFunc(slices.Clone(w.service.Ports), func(p discovery.Port) bool { return rank(p) == 0 })
+	slices.SortStableFunc(ports, func(a, b discovery.Port) int { return rank(b) - rank(a) })
+	for i, p := range ports {
+		if i == 0 {
+			z.binding(name, dns.TypeHTTPS, target, w, w.places(p))
+		}
+		z.binding(fmt.Sprintf("_%d._https.%s", p.Port, name), dns.TypeHTTPS, target, w, w.places(p))
+	}
+}
+
+// anyPort adds SVCB to a name that tells no port: with the port if there is but
+// one, without one if all keep their numbers.
+func (z *Zone) anyPort(name, target string, w *way) {
+	kept, one := true, true
+	ports := w.service.Ports
+	for _, p := range ports {
+		there := w.places(p)
+		kept = kept && len(there) == 1 && there[0].port == p.Port
+		one = one && slices.EqualFunc(there, w.places(ports[0]), func(a, b place) bool { return a.label == b.label && a.port == b.port })
+	}
+	switch {
+	case kept && len(ports) != 1:
+		z.binding(name, dns.TypeSVCB, target, w, []place{{addrs: slices.Concat(w.sets...)}})
+	case one:
+		z.binding(name, dns.TypeSVCB, target, w, w.places(ports[0]))
+	}
+}
+
+// binding adds SVCB or HTTPS records (RFC 9460) with up to eight addresses of
+// each family.
+func (z *Zone) binding(owner string, rrtype uint16, target string, w *way, places []place) {
+	for _, at := range places {
+		if w.tier == out {
+			continue
+		}
+		rr := dns.SVCB{Priority: uint16(w.tier) + 1, Target: at.label + target}
+		if at.port != 0 {
+			rr.Value = append(rr.Value, &dns.SVCBPort{Port: at.port})
+		}
+		var four dns.SVCBIPv4Hint
+		var six dns.SVCBIPv6Hint
+		for _, a := range at.addrs {
+			switch {
+			case a.Is4() && len(four.Hint) < 8:
+				four.Hint = append(four.Hint, a.AsSlice())
+			case a.Is6() && len(six.Hint) < 8:
+				six.Hint = append(six.Hint, a.AsSlice())
+			}
+		}
+		if len(four.Hint) > 0 {
+			rr.Value = append(rr.Value, &four)
+		}
+		if len(six.Hint) > 0 {
+			rr.Value = append(rr.Value, &six)
+		}
+		if rrtype == dns.TypeHTTPS {
+			z.add(owner, rrtype, &dns.HTTPS{SVCB: rr})
+		} else {
+			z.add(owner, rrtype, &rr)
 		}
 	}
 }
