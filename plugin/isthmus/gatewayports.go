@@ -49,7 +49,7 @@ func dividePorts(found []foundGateway) []gatewayPort {
 
 // port is where a client finds a service's port at these addresses, if they
 // are not divided for it.
-func (a *addresses) port(p discovery.Port) uint16 {
+func (a *addresses) port(p *discovery.Port) uint16 {
 	if a.reach != locality.ByGateway {
 		return p.Port
 	}
@@ -58,7 +58,7 @@ func (a *addresses) port(p discovery.Port) uint16 {
 
 // divided tells whether a service's port is another one at some gateways than
 // at others.
-func (a *addresses) divided(p discovery.Port) bool {
+func (a *addresses) divided(p *discovery.Port) bool {
 	for i := range a.ports {
 		if portAt(a.ports[i].port, p) != portAt(a.ports[0].port, p) {
 			return true
@@ -68,7 +68,7 @@ func (a *addresses) divided(p discovery.Port) bool {
 }
 
 // portAt is a service's port at a gateway whose own port is given.
-func portAt(gateway uint16, p discovery.Port) uint16 {
+func portAt(gateway uint16, p *discovery.Port) uint16 {
 	switch {
 	case p.Gateway != 0:
 		return p.Gateway

@@ -45,13 +45,13 @@ const (
 // name is a query's name taken apart. Its strings are parts of the name that
 // was parsed, lower case; those that its kind doesn't have are empty.
 type name struct {
-	kind        nameKind
-	key         discovery.Key // svc.ns
-	namespace   string
-	cluster     string
-	host        string
-	port, proto string // without the underscore; of nameGateway the port is a number
-	scope       scope
+	kind           nameKind
+	region, prefer bool          // of nameScope
+	key            discovery.Key // svc.ns
+	namespace      string
+	cluster        string
+	host           string // of nameScope the zone or region
+	port, proto    string // without the underscore; of nameGateway the port is a number
 }
 
 // parseName takes apart a name relative to its zone: lower case, no trailing

@@ -33,10 +33,10 @@ func TestParseName(t *testing.T) {
 		{"prefer._region.c.svc.ns", svc(nameScopeParent, name{cluster: "c"})},
 		{"hint._zone.svc.ns", svc(nameUnknown, name{})},
 		{"a.hint._zone.svc.ns", svc(nameUnknown, name{})},
-		{"a.b.pin._zone.svc.ns", svc(nameScope, name{scope: scope{value: "a.b"}})},
-		{"pin.pin._zone.svc.ns", svc(nameScope, name{scope: scope{value: "pin"}})},
-		{"a.prefer._region.c.svc.ns", svc(nameScope, name{cluster: "c", scope: scope{value: "a", region: true, prefer: true}})},
-		{"_http._tcp.a.pin._zone.svc.ns", svc(nameScope, name{scope: scope{value: "_http._tcp.a"}})},
+		{"a.b.pin._zone.svc.ns", svc(nameScope, name{host: "a.b"})},
+		{"pin.pin._zone.svc.ns", svc(nameScope, name{host: "pin"})},
+		{"a.prefer._region.c.svc.ns", svc(nameScope, name{cluster: "c", host: "a", region: true, prefer: true})},
+		{"_http._tcp.a.pin._zone.svc.ns", svc(nameScope, name{host: "_http._tcp.a"})},
 		{"_zone.ns", name{kind: nameService, key: "_zone.ns", namespace: "ns"}},
 		{"_tcp.svc.ns", svc(nameProto, name{proto: "tcp"})},
 		{"_http._sctp.svc.ns", svc(namePort, name{port: "http", proto: "sctp"})},
@@ -82,9 +82,9 @@ func TestAliasOf(t *testing.T) {
 		{"_443._https.www.example", "www.example", name{kind: namePort, port: "443", proto: "https"}},
 		{"_zone.www.example", "www.example", name{kind: nameScopeParent}},
 		{"pin._zone.www.example", "www.example", name{kind: nameScopeParent}},
-		{"a.b.pin._zone.www.example", "www.example", name{kind: nameScope, scope: scope{value: "a.b"}}},
-		{"a.prefer._region.www.example", "www.example", name{kind: nameScope, scope: scope{value: "a", region: true, prefer: true}}},
-		{"a.pin._zone.b.pin._zone.www.example", "www.example", name{kind: nameScope, scope: scope{value: "a.pin._zone.b"}}},
+		{"a.b.pin._zone.www.example", "www.example", name{kind: nameScope, host: "a.b"}},
+		{"a.prefer._region.www.example", "www.example", name{kind: nameScope, host: "a", region: true, prefer: true}},
+		{"a.pin._zone.b.pin._zone.www.example", "www.example", name{kind: nameScope, host: "a.pin._zone.b"}},
 		{"a.hint._zone.www.example", "www.example", name{}},
 		{"a._zones.example", "a._zones.example", name{kind: nameService}},
 		{"_zone", "", name{kind: nameScopeParent}},
@@ -157,8 +157,8 @@ func FuzzParseName(f *testing.F) {
 		case nameGateway:
 			require.Equal(t, in, joined(n.port, labelGatewayPort, n.cluster, string(n.key)))
 		case nameScope:
-			require.NotEmpty(t, n.scope.value)
-			require.True(t, strings.HasPrefix(in, n.scope.value+"."))
+			require.NotEmpty(t, n.host)
+			require.True(t, strings.HasPrefix(in, n.host+"."))
 			require.True(t, strings.HasSuffix(in, "."+string(n.key)))
 		}
 		aliasOf(in)

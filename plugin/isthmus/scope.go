@@ -30,8 +30,7 @@ const maxScopes = 8
 // scope is a topology zone or region that a name limits its answers to.
 type scope struct {
 	value  string // lower case; all labels left of the directive
-	region bool
-	prefer bool
+	region bool   // else a zone
 }
 
 func isScope(label string) bool { return label == labelZone || label == labelRegion }
@@ -50,8 +49,8 @@ func parseScope(n name, head, label string) name {
 		n.kind = nameScopeParent
 		return n
 	}
-	n.kind = nameScope
-	n.scope = scope{value: head, region: label == labelRegion, prefer: directive == labelPrefer}
+	n.kind, n.host = nameScope, head
+	n.region, n.prefer = label == labelRegion, directive == labelPrefer
 	return n
 }
 
@@ -73,13 +72,13 @@ func (s scope) prefix() string { return s.value + "." + labelPin + "." + labelZo
 // scoped answers a name with a scope, whatever its value is: that nothing is in
 // a zone is as true of one that nobody has heard of.
 func (q *query) scoped(a *answers, n name) (*dns.Msg, result) {
-	in, one := q.view.within(a, q.where, n.scope), -1
+	in, one := q.view.within(a, q.where, scope{value: n.host, region: n.region}), -1
 	if in != nil && n.cluster != "" {
 		if one = in.index(n.cluster); one < 0 {
 			in = nil
 		}
 	}
-	if n.scope.prefer && (in == nil || in.empty(one)) {
+	if n.prefer && (in == nil || in.empty(one)) {
 		in, one = a, -1
 		if n.cluster != "" {
 			one = a.index(n.cluster) // it is one, or its name would be none
@@ -131,7 +130,6 @@ func findScope(list []scopeMembers, value string) (m scopeMembers, found bool) {
 // within returns a service's answers as far as they are in a scope; nil if no
 // candidate is.
 func (v *viewpoint) within(a *answers, view *View, s scope) *answers {
-	s.prefer = false
 	old := a.scopes.built.Load()
 	if old != nil {
 		for _, b := range *old {

@@ -248,3 +248,28 @@ func TestScopesAreBounded(t *testing.T) {
 	}
 	require.LessOrEqual(t, cost("random.pin._zone.db.z.global."), cost("z.global."))
 }
+
+// What is refused or not known yet of a whole service is so of a part.
+func TestScopedRefusals(t *testing.T) {
+	table := zonesTable(t)
+	flat := cluster("flat", eastLocality)
+	flat.Network = "net"
+	evil := service("z", "evil", 2, 2)
+	evil.Kind = discovery.KindHeadless
+	evil.Endpoints = []discovery.Endpoint{endpoint("127.0.0.1", "a"), endpoint("10.5.9.9", "a")}
+	lb := service("z", "lb", 1, 1)
+	lb.Gateways = []discovery.Gateway{{Hostname: "lb.example.net", Kind: discovery.GatewayLoadBalancer}}
+	apply(t, table, flat, 2, evil)
+	apply(t, table, cluster("east", eastLocality), 10, lb)
+	apply(t, table, cluster("lost", discovery.Locality{}, gateway(1, "192.0.2.6")), 2, service("z", "lb", 1, 1))
+	// A viewer without a cluster has no gateway on loopback.
+	l := newLink(table)
+	l.view.Store(&View{Network: "net"})
+	p := newPlugin(l)
+	m, _ := ask(t, p, question("a.pin._zone.evil.z.global.", dns.TypeA))
+	require.Equal(t, []string{"a.pin._zone.evil.z.global. 10.5.9.9"}, addressLines(m.Answer))
+	_, rcode := ask(t, p, question("us-east1-b.pin._zone.lb.z.global.", dns.TypeA))
+	require.Equal(t, dns.RcodeServerFailure, rcode, "it may be there in a moment")
+	m, _ = ask(t, p, question("us-east1-b.prefer._zone.lb.z.global.", dns.TypeA))
+	require.Equal(t, []string{"us-east1-b.prefer._zone.lb.z.global. 192.0.2.6"}, addressLines(m.Answer))
+}

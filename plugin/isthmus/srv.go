@@ -62,8 +62,11 @@ func (q *query) port(a *answers, one int, n name) (*dns.Msg, result) {
 
 func (a *answers) hasPort(one int, n name) bool {
 	for i, c := range a.entry.Candidates {
-		if one < 0 || i == one {
-			if slices.ContainsFunc(c.Service.Ports, n.names) {
+		if one >= 0 && i != one {
+			continue
+		}
+		for k := range c.Service.Ports {
+			if n.names(&c.Service.Ports[k]) {
 				return true
 			}
 		}
@@ -73,13 +76,13 @@ func (a *answers) hasPort(one int, n name) bool {
 
 // names tells whether a port makes a name exist. One without a name of its own
 // is found by its number alone.
-func (n name) names(p discovery.Port) bool {
+func (n *name) names(p *discovery.Port) bool {
 	return (p.Name != "" || n.proto == labelHTTPS[1:]) && n.matches(p)
 }
 
 // matches tells whether a port is meant by the name; a name without port and
 // protocol means all.
-func (n name) matches(p discovery.Port) bool {
+func (n *name) matches(p *discovery.Port) bool {
 	if n.proto == labelHTTPS[1:] {
 		return p.Protocol == discovery.TCP && (n.port == "" || isNumber(n.port, p.Port))
 	}
@@ -105,9 +108,10 @@ func (q *query) srv(a *answers, one int, n name) (*dns.Msg, result) {
 			continue
 		}
 		own := len(items) // where the candidate's begin
-		for _, p := range a.entry.Candidates[i].Service.Ports {
-			if n.matches(p) {
-				items = q.offer(items, own, t, i, p, v.Tier)
+		ports := a.entry.Candidates[i].Service.Ports
+		for k := range ports {
+			if n.matches(&ports[k]) {
+				items = q.offer(items, own, t, i, &ports[k], v.Tier)
 			}
 		}
 	}
@@ -119,7 +123,7 @@ func (q *query) srv(a *answers, one int, n name) (*dns.Msg, result) {
 
 // offer adds the records of one port of a candidate whose records begin at own:
 // one, or one for each port that its gateways listen on for it.
-func (q *query) offer(items []srvItem, own int, t *targets, i int, p discovery.Port, tier locality.Tier) []srvItem {
+func (q *query) offer(items []srvItem, own int, t *targets, i int, p *discovery.Port, tier locality.Tier) []srvItem {
 	whole := &t.whole[i]
 	if !whole.way.divided(p) {
 		return q.add(items, own, whole, whole.way.port(p), tier)

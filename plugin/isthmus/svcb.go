@@ -1,7 +1,6 @@
 package isthmus
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -32,7 +31,7 @@ func (q *query) https(a *answers, one int, n name) (*dns.Msg, result) {
 		if v.Tier == locality.TierOut || one >= 0 && i != one {
 			continue
 		}
-		if p, ok := webPort(a.entry.Candidates[i].Service.Ports, n); ok {
+		if p := webPort(a.entry.Candidates[i].Service.Ports, n); p != nil {
 			items = q.offer(items, len(items), t, i, p, v.Tier)
 		}
 	}
@@ -41,7 +40,7 @@ func (q *query) https(a *answers, one int, n name) (*dns.Msg, result) {
 
 func (a *answers) hasHTTPS(one int, n name) bool {
 	for i, c := range a.entry.Candidates {
-		if _, ok := webPort(c.Service.Ports, n); ok && (one < 0 || i == one) {
+		if (one < 0 || i == one) && webPort(c.Service.Ports, n) != nil {
 			return true
 		}
 	}
@@ -51,19 +50,20 @@ func (a *answers) hasHTTPS(one int, n name) bool {
 // webPort is the port that a cluster's service speaks HTTPS on: the one with
 // the number in a name, or for a name without one the port that a URL without
 // one means best. One only, since the records of a name are alternatives: each
-// must lead to the same thing.
-func webPort(ports []discovery.Port, n name) (best discovery.Port, ok bool) {
+// must lead to the same thing. Nil if there is none.
+func webPort(ports []discovery.Port, n name) (best *discovery.Port) {
 	rank := 0
-	for _, p := range ports {
+	for i := range ports {
+		p := &ports[i]
 		if r := webRank(p); r > rank && (n.port == "" || isNumber(n.port, p.Port)) {
 			best, rank = p, r
 		}
 	}
-	return best, rank > 0
+	return best
 }
 
 // webRank tells how surely a port speaks HTTPS, 0 for not at all.
-func webRank(p discovery.Port) int {
+func webRank(p *discovery.Port) int {
 	switch {
 	case p.Protocol != discovery.TCP:
 		return 0
@@ -89,15 +89,15 @@ func (q *query) svcb(a *answers, one int, n name) (*dns.Msg, result) {
 		own, ports := len(items), a.entry.Candidates[i].Service.Ports
 		switch {
 		case n.port != "":
-			for _, p := range ports {
-				if n.matches(p) {
-					items = q.offer(items, own, t, i, p, v.Tier)
+			for k := range ports {
+				if n.matches(&ports[k]) {
+					items = q.offer(items, own, t, i, &ports[k], v.Tier)
 				}
 			}
 		case a.ways[i].keepsPorts(ports):
 			items = q.add(items, own, &t.whole[i], 0, v.Tier)
 		case a.ways[i].joinsPorts(ports):
-			items = q.offer(items, own, t, i, ports[0], v.Tier)
+			items = q.offer(items, own, t, i, &ports[0], v.Tier)
 		}
 	}
 	return q.bindings(a, one, items)
@@ -106,20 +106,25 @@ func (q *query) svcb(a *answers, one int, n name) (*dns.Msg, result) {
 // keepsPorts tells whether a way leads to several ports, all by the service's
 // own numbers: then a record without a port says so.
 func (a *addresses) keepsPorts(ports []discovery.Port) bool {
-	return len(ports) != 1 && !slices.ContainsFunc(ports, func(p discovery.Port) bool {
-		return a.divided(p) || a.port(p) != p.Port
-	})
+	for i := range ports {
+		if p := &ports[i]; a.divided(p) || a.port(p) != p.Port {
+			return false
+		}
+	}
+	return len(ports) != 1
 }
 
 // joinsPorts tells whether all of a service's ports are found in the same
-// places.
+// places; there is one.
 func (a *addresses) joinsPorts(ports []discovery.Port) bool {
-	for _, p := range ports {
-		if a.divided(p) != a.divided(ports[0]) || a.port(p) != a.port(ports[0]) {
+	first := &ports[0]
+	for k := range ports {
+		p := &ports[k]
+		if a.divided(p) != a.divided(first) || a.port(p) != a.port(first) {
 			return false
 		}
 		for i := range a.ports {
-			if portAt(a.ports[i].port, p) != portAt(a.ports[i].port, ports[0]) {
+			if portAt(a.ports[i].port, p) != portAt(a.ports[i].port, first) {
 				return false
 			}
 		}
