@@ -97,37 +97,69 @@ func (c *Compared) Parts() []string {
 
 // Differences are all that we want, as README.md lists them.
 var Differences = []Difference{
-	{"weights", "A and AAAA have the addresses of one cluster, or of one gateway, drawn by weight; the zone has those of all that it may be (and may be truncated for it)", func(part string, c *Compared) bool {
-		if c.Ours.TC || c.Node == nil || !c.oneOf(c.Node.Choices[c.Type]) {
-			return false
-		}
-		// The addresses of all clusters may be too many where one's are not.
-		return part == partAnswer || part == partTC
-	}},
-	{"for people", "the text of `_why` and `_clusters`; the zone has one string in its place", func(part string, c *Compared) bool {
-		return part == partAnswer && c.Node != nil && c.Node.Explains && c.Type == dns.TypeTXT && c.only(dns.TypeTXT)
-	}},
-	{"for people, more than fits", "that text is longer than the reply may be: TC", func(part string, c *Compared) bool {
-		return part == partTC && c.Ours.TC && c.UDP && c.Node != nil && c.Node.Explains && c.Type == dns.TypeTXT
-	}},
-	{"ANY", "one HINFO record, RFC 8482 section 4.2; Knot answers with a record set of its choice", func(part string, c *Compared) bool {
-		return c.Type == dns.TypeANY && (part == partAnswer || part == partTC && c.Plain.TC) &&
-			len(c.Ours.Answer) == 1 && c.Ours.Answer[0] == c.Name+` HINFO "RFC8482" ""`
-	}},
-	{"ANY without records", "NODATA where the name has no records but exists; a zone file can't say that, so the zone has a record there that nobody asks for (EUI48)", func(part string, c *Compared) bool {
-		return c.Type == dns.TypeANY && (part == partAnswer || part == partSOA) && c.Ours.SOA && len(c.Ours.Answer) == 0 &&
-			len(c.Node.Records) == 1 && c.Node.Records[0].Header().Rrtype == Empty
-	}},
-	{"serial", "the SOA record's serial, which tells the time of the last change", func(part string, c *Compared) bool {
-		return part == partAnswer && c.Type == dns.TypeSOA && len(c.Ours.Answer) == 1 && len(c.Plain.Answer) == 1 &&
-			withoutSerial(c.Ours.Answer[0]) == withoutSerial(c.Plain.Answer[0])
-	}},
-	{"some of what is truncated", "a truncated reply has the records that fit; Knot's has none", func(part string, c *Compared) bool {
-		return part == partAnswer && c.UDP && c.Ours.TC && c.Plain.TC && len(c.Plain.Answer) == 0 && c.someOf(c.Node)
-	}},
-	{"additional addresses that don't fit", "TC when only additional addresses were left out of an SRV answer: CoreDNS sets it (miekg/dns' `Msg.Truncate`), RFC 2181 section 9 would not", func(part string, c *Compared) bool {
-		return part == partTC && c.UDP && c.Ours.TC && (c.Type == dns.TypeSRV || c.Type == dns.TypeSVCB || c.Type == dns.TypeHTTPS) && slices.Equal(c.Ours.Answer, c.Plain.Answer)
-	}},
+	{
+		"weights",
+		"A and AAAA have the addresses of one cluster, or of one gateway, drawn by weight; the zone has those of all that it may be (and may be truncated for it)",
+		func(part string, c *Compared) bool {
+			if c.Ours.TC || c.Node == nil || !c.oneOf(c.Node.Choices[c.Type]) {
+				return false
+			}
+			// The addresses of all clusters may be too many where one's are not.
+			return part == partAnswer || part == partTC
+		},
+	},
+	{
+		"for people",
+		"the text of `_why` and `_clusters`; the zone has one string in its place",
+		func(part string, c *Compared) bool {
+			return part == partAnswer && c.Node != nil && c.Node.Explains && c.Type == dns.TypeTXT && c.only(dns.TypeTXT)
+		},
+	},
+	{
+		"for people, more than fits",
+		"that text is longer than the reply may be: TC",
+		func(part string, c *Compared) bool {
+			return part == partTC && c.Ours.TC && c.UDP && c.Node != nil && c.Node.Explains && c.Type == dns.TypeTXT
+		},
+	},
+	{
+		"ANY",
+		"one HINFO record, RFC 8482 section 4.2; Knot answers with a record set of its choice",
+		func(part string, c *Compared) bool {
+			return c.Type == dns.TypeANY && (part == partAnswer || part == partTC && c.Plain.TC) &&
+				len(c.Ours.Answer) == 1 && c.Ours.Answer[0] == c.Name+` HINFO "RFC8482" ""`
+		},
+	},
+	{
+		"ANY without records",
+		"NODATA where the name has no records but exists; a zone file can't say that, so the zone has a record there that nobody asks for (EUI48)",
+		func(part string, c *Compared) bool {
+			return c.Type == dns.TypeANY && (part == partAnswer || part == partSOA) && c.Ours.SOA && len(c.Ours.Answer) == 0 &&
+				c.Node != nil && len(c.Node.Records) == 1 && c.Node.Records[0].Header().Rrtype == Empty
+		},
+	},
+	{
+		"serial",
+		"the SOA record's serial, which tells the time of the last change",
+		func(part string, c *Compared) bool {
+			return part == partAnswer && c.Type == dns.TypeSOA && len(c.Ours.Answer) == 1 && len(c.Plain.Answer) == 1 &&
+				withoutSerial(c.Ours.Answer[0]) == withoutSerial(c.Plain.Answer[0])
+		},
+	},
+	{
+		"some of what is truncated",
+		"a truncated reply has the records that fit; Knot's has none",
+		func(part string, c *Compared) bool {
+			return part == partAnswer && c.UDP && c.Ours.TC && c.Plain.TC && len(c.Plain.Answer) == 0 && c.someOf(c.Node)
+		},
+	},
+	{
+		"additional addresses that don't fit",
+		"TC when only additional addresses were left out of an SRV answer: CoreDNS sets it (miekg/dns' `Msg.Truncate`), RFC 2181 section 9 would not",
+		func(part string, c *Compared) bool {
+			return part == partTC && c.UDP && c.Ours.TC && (c.Type == dns.TypeSRV || c.Type == dns.TypeSVCB || c.Type == dns.TypeHTTPS) && slices.Equal(c.Ours.Answer, c.Plain.Answer)
+		},
+	},
 }
 
 // oneOf tells whether our answer is one of the alternatives.

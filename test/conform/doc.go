@@ -7,6 +7,7 @@
 // parts, mutual TLS, the stream to agents), and [Model.Zone] renders it without
 // a line of the plugin's code, so that a name server that isn't ours can serve
 // the same names. [Packets] are the queries of RFC 8906 and their worse
-// relatives. The tests run the real program; README.md lists what differs from
-// a plain zone and from RFC 8906, and the tests hold it to that.
+// relatives. The tests run the real program; cmd/isthmus/internal/dns fuzzes a
+// server with the same packets and table. README.md lists what differs from a
+// plain zone and from the RFCs, and the tests hold it to that.
 package conform

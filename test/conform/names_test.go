@@ -27,9 +27,8 @@ func TestInnerLabels(t *testing.T) {
 			for ; !exists[name]; _, name, _ = strings.Cut(name, ".") {
 				exists[name] = true
 				probes = append(probes, probe{name, origin})
-				for _, label := range []string{"_tcp", "_udp", "*", "nobody"} {
-					probes = append(probes, probe{label + "." + name, origin})
-				}
+				label := []string{"_tcp", "_udp", "*", "nobody"}[len(probes)/2%4]
+				probes = append(probes, probe{"_tcp." + name, origin}, probe{label + "." + name, origin})
 				if name == origin {
 					break
 				}
