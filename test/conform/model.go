@@ -106,7 +106,7 @@ func port(name string, protocol discovery.Protocol, number uint16) discovery.Por
 
 // service has a cluster IP that no other service of the namespace has.
 func service(namespace, name string, ready uint32, ports ...discovery.Port) *discovery.Service {
-	ip := netip.AddrFrom4([4]byte{10, byte(len(namespace)), byte(len(name)), byte(name[len(name)-1])})
+	ip := netip.AddrFrom4([4]byte{10, byte(len(namespace)), byte(len(name)), name[len(name)-1]})
 	return &discovery.Service{
 		Namespace: namespace, Name: name, Kind: discovery.KindClusterIP, Ports: ports, ClusterIPs: []netip.Addr{ip},
 		Counts: []discovery.ZoneCount{{Ready: ready, Total: ready + 1}}, ExportedAt: 1_700_000_000,
