@@ -57,7 +57,7 @@ func (p *Isthmus) CacheBypassZones() []string { return p.zones.origins() }
 // ServeDNS implements plugin.Handler. Errors and refusals are left to CoreDNS
 // to write, as its plugins do.
 func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	if len(r.Question) != 1 { // RFC 9619
+	if len(r.Question) != 1 || len(r.Extra) > 1 && severalOPT(r) { // RFC 9619, RFC 6891 section 6.1.1
 		p.metrics.requests[resultFormErr].Inc()
 		return dns.RcodeFormatError, nil
 	}
@@ -94,6 +94,17 @@ func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	}
 	_ = w.WriteMsg(m) // a client that went away is nobody's error
 	return m.Rcode, nil
+}
+
+// severalOPT tells whether there is more than one OPT record.
+func severalOPT(r *dns.Msg) bool {
+	n := 0
+	for _, rr := range r.Extra {
+		if rr.Header().Rrtype == dns.TypeOPT {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // markStale adds an Extended DNS Error, which only a client that speaks EDNS

@@ -209,6 +209,8 @@ func TestRefusals(t *testing.T) {
 	chaos.Question[0].Qclass = dns.ClassCHAOS
 	two := question("user-service.production.global.", dns.TypeA)
 	two.Question = append(two.Question, two.Question[0])
+	twoOPT := question("user-service.production.global.", dns.TypeA)
+	twoOPT.SetEdns0(1232, false).SetEdns0(1232, false)
 	notify, update := new(dns.Msg).SetNotify("global."), new(dns.Msg).SetUpdate("global.")
 	tests := []struct {
 		name string
@@ -222,6 +224,7 @@ func TestRefusals(t *testing.T) {
 		{"incremental transfer", question("global.", dns.TypeIXFR), dns.RcodeRefused},
 		{"two questions", two, dns.RcodeFormatError},
 		{"no question", new(dns.Msg), dns.RcodeFormatError},
+		{"two OPT records", twoOPT, dns.RcodeFormatError},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -406,5 +409,23 @@ func TestTruncation(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(packed), max(512, int(size)))
 		require.Equal(t, size < 1232, w.Msg.Truncated, "size %d", size)
+	}
+}
+
+// A port without a name makes no name below the service's: nothing is there
+// that _tcp could be an empty non-terminal of.
+func TestPortWithoutName(t *testing.T) {
+	table := demoTable(t)
+	s := service("production", "single", 1, 1)
+	s.Ports[0].Name = ""
+	apply(t, table, cluster("far", eastLocality, gateway(443, "192.0.2.1")), 1, s)
+	p := newPlugin(newLink(table))
+	for name, want := range map[string]int{
+		"single.production.global.":          dns.RcodeSuccess,
+		"_tcp.single.production.global.":     dns.RcodeNameError,
+		"_tcp.far.single.production.global.": dns.RcodeNameError,
+	} {
+		got, _ := ask(t, p, question(name, dns.TypeSRV))
+		require.Equal(t, want, got.Rcode, name)
 	}
 }
