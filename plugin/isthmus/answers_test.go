@@ -138,10 +138,10 @@ func TestGatewayHostNames(t *testing.T) {
 			require.Equal(t, dns.RcodeServerFailure, rcode, "not resolved yet is not: no address")
 		}
 	}
-	p.view.names.store("lb.example.net", addrs("198.51.100.1"), nil)
+	p.view.names.store("lb.example.net", found{addrs: addrs("198.51.100.1")}, found{err: errNoAddress})
 	m, _ := ask(t, p, question("lb.lb.global.", dns.TypeA))
 	require.Contains(t, m.Answer[0].String(), "198.51.100.1")
-	p.view.names.store("lb.example.net", addrs("198.51.100.2"), nil)
+	p.view.names.store("lb.example.net", found{addrs: addrs("198.51.100.2")}, found{err: errNoAddress})
 	m, _ = ask(t, p, question("lb.lb.global.", dns.TypeA))
 	require.Contains(t, m.Answer[0].String(), "198.51.100.2")
 }

@@ -68,7 +68,7 @@ func TestOtherClustersUnfitAddresses(t *testing.T) {
 			l := newLink(table)
 			l.view.Store(&View{Cluster: "west", Network: tc.network})
 			p := newPlugin(l)
-			p.view.names.names["evil.example"] = &resolved{addrs: addrs(unfit...), known: true}
+			p.view.names.names["evil.example"] = &resolved{all: addrs(unfit...), known: true}
 
 			names := []string{"evil.shop.global.", "evil.evil.shop.global.", "pod.evil.evil.shop.global."}
 			if tc.service.Kind != discovery.KindHeadless {
