@@ -9,12 +9,15 @@ type Limits struct {
 	Items       int // items of a part
 	PartBytes   int // keys and values of a part
 	Clusters    int // clusters of the clusterset
+	Aliases     int // alias hosts of a part that are answered
 }
 
 // DefaultLimits are DESIGN section 3's. 200,000 services of a usual size take
-// 40 MiB, so PartBytes is reached only by a part that is broken or hostile.
+// 40 MiB, so PartBytes is reached only by a part that is broken or hostile. An
+// alias host takes some 150 octets of a table beside its record's: a part full
+// of them would take a gigabyte of every watcher and agent.
 func DefaultLimits() Limits {
-	return Limits{RecordBytes: 16 << 10, Items: 200_000, PartBytes: 64 << 20, Clusters: 1000}
+	return Limits{RecordBytes: 16 << 10, Items: 200_000, PartBytes: 64 << 20, Clusters: 1000, Aliases: 100_000}
 }
 
 const (

@@ -37,10 +37,11 @@ const itemOverhead = 8
 // they would take 90 octets more each, half as much again as a usual record.
 // The price is that they are hashed again when one of them changes.
 type bucket struct {
-	keys   string
-	values []byte
-	ends   []end
-	digest digest
+	keys    string
+	values  []byte
+	ends    []end
+	digest  digest
+	aliases int // that its services claim
 }
 
 // end is where an item's key and value end in the bucket.
@@ -62,13 +63,15 @@ func newBucket(items []item) *bucket {
 		last.value += uint32(len(items[i].value))
 		ends[i] = last
 	}
+	aliases := 0
 	keys.Grow(int(last.key))
 	values := make([]byte, 0, last.value)
 	for i := range items {
 		keys.WriteString(items[i].key)
 		values = append(values, items[i].value...)
+		aliases += aliasCount(items[i].key, items[i].value)
 	}
-	return &bucket{keys: keys.String(), values: values, ends: ends, digest: digest(h.Sum(nil))}
+	return &bucket{keys: keys.String(), values: values, ends: ends, digest: digest(h.Sum(nil)), aliases: aliases}
 }
 
 // sum is the bucket's digest.

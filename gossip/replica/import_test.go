@@ -156,6 +156,7 @@ func TestDeniedClusterLeavesNothing(t *testing.T) {
 func TestTableFollowsRulesAndParts(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		r := importing(t, Import{})
+		r.store.limits.Aliases = rapid.IntRange(0, 6).Draw(rt, "alias limit")
 		identity, err := trust.Insecure(trust.ID{Clusterset: "test", Cluster: "east", Role: trust.Watcher})
 		require.NoError(rt, err)
 		current, seq := emptyPart, uint64(0)
@@ -199,7 +200,8 @@ func drawDelta(t *rapid.T, from *part, seq uint64) (*part, *wire.Delta) {
 			d.Removed = append(d.Removed, "s/"+key)
 			continue
 		}
-		value, err := encodeService(in(namespace, name, rapid.Int64Range(0, 4).Draw(t, "since"), name+".global"))
+		hosts := []string{name + ".global", "www." + name + ".global", name + ".example"}[:rapid.IntRange(0, 3).Draw(t, "aliases")]
+		value, err := encodeService(in(namespace, name, rapid.Int64Range(0, 4).Draw(t, "since"), hosts...))
 		require.NoError(t, err)
 		d.Changed = append(d.Changed, &wire.Item{Key: "s/" + key, Value: value})
 	}
@@ -219,7 +221,7 @@ func drawDelta(t *rapid.T, from *part, seq uint64) (*part, *wire.Delta) {
 // requireChosen compares the table with what the rule chooses by itself.
 func requireChosen(t *rapid.T, r *Replica, p *part) {
 	rule := r.store.rule("east")
-	chosen := rule.choose(p)
+	chosen := rule.choose(p, r.store.limits.Aliases)
 	want := 0
 	for _, b := range p.buckets {
 		for _, it := range b.all() {
@@ -234,7 +236,7 @@ func requireChosen(t *rapid.T, r *Replica, p *part) {
 			got := *e.Candidate("east")
 			s, err := decodeService(key, it.value)
 			require.NoError(t, err)
-			if rule != nil && rule.NoAliases {
+			if chosen.aliases(it.key) != nil {
 				s.Aliases = nil
 			}
 			require.Equal(t, *s, got)
@@ -307,4 +309,37 @@ func FuzzExportedAt(f *testing.F) {
 	require.NoError(f, err)
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) { require.Positive(t, exportedAt(b)) })
+}
+
+// TestAliasLimit: of a part with more alias hosts than one cluster may have,
+// those of the services that were exported first are answered, and all services.
+func TestAliasLimit(t *testing.T) {
+	r := importing(t, Import{})
+	r.store.limits.Aliases = 3
+	identity, err := trust.Insecure(trust.ID{Clusterset: "test", Cluster: "east", Role: trust.Watcher})
+	require.NoError(t, err)
+	current := emptyPart
+	publish := func(seq uint64, services ...*discovery.Service) {
+		var items []item
+		for _, s := range services {
+			value, err := encodeService(s)
+			require.NoError(t, err)
+			items = append(items, newItem(serviceKey(s.Key()), value))
+		}
+		current = current.with(items, nil)
+		h, err := sign(identity, &wire.Head{Clusterset: "test", Cluster: "east", Epoch: 1, Seq: seq, Root: current.root[:], Items: uint32(current.items)})
+		require.NoError(t, err)
+		bring(t, r, h, current)
+	}
+	table := r.config.Table
+	publish(1, in("a", "late", 30, "late.global"), in("a", "early", 10, "early.global", "first.global"))
+	require.NotNil(t, table.Alias("late.global"))
+	publish(2, in("a", "middle", 20, "middle.global"))
+	require.NotNil(t, table.Alias("early.global"))
+	require.NotNil(t, table.Alias("middle.global"))
+	require.Nil(t, table.Alias("late.global"), "its record did not change, but its place is another's now")
+	require.NotNil(t, table.Lookup(discovery.MakeKey("a", "late")), "the service itself is answered for")
+	require.Positive(t, r.refusals("limit"))
+	publish(3, in("a", "middle", 20))
+	require.NotNil(t, table.Alias("late.global"), "there is room again")
 }

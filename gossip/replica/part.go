@@ -34,6 +34,7 @@ type part struct {
 	root    digest
 	items   int
 	bytes   int // of keys and values
+	aliases int // that its services claim, as its records tell
 }
 
 // emptyPart is the part before anything was published.
@@ -43,12 +44,15 @@ var emptyPart = (&part{}).sealed()
 func (p *part) sealed() *part {
 	h := sha256.New()
 	h.Write([]byte(rootDomain))
-	p.items, p.bytes = 0, 0
+	p.items, p.bytes, p.aliases = 0, 0, 0
 	for _, b := range p.buckets {
 		d := b.sum()
 		h.Write(d[:])
 		p.items += b.size()
 		p.bytes += b.bytes()
+		if b != nil {
+			p.aliases += b.aliases
+		}
 	}
 	p.root = digest(h.Sum(nil))
 	return p

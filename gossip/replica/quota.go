@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"math"
-	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -19,9 +18,10 @@ import (
 
 // selection is what of a part is accepted; nil is all of it.
 type selection struct {
-	rule *ImportRule
-	only map[string]bool // keys of the services within the quotas; nil: all that the rule lets in
-	left int             // services that the quotas leave out
+	rule  *ImportRule
+	only  map[string]bool // keys of the services within the quotas; nil: all that the rule lets in
+	left  int             // services that the quotas leave out
+	names *naming         // whose alias hosts are accepted; nil: everybody's
 }
 
 // takes tells whether an item is accepted, and if not, why.
@@ -42,14 +42,38 @@ func (s *selection) takes(key string) error {
 	return nil
 }
 
-// admits tells whether services of a namespace are accepted.
-func (r *ImportRule) admits(namespace string) bool {
-	return len(r.Namespaces) == 0 || matchesAny(r.Namespaces, namespace)
+// aliases tells why the alias hosts of a service that is taken are not.
+func (s *selection) aliases(key string) error {
+	if s == nil {
+		return nil
+	}
+	return s.names.takes(key)
 }
 
-// choose makes a rule's selection of a part. It costs little as long as the
-// part as a whole is within the quotas.
-func (r *ImportRule) choose(p *part) *selection {
+// admits tells whether services of a namespace are accepted; all are without a
+// rule.
+func (r *ImportRule) admits(namespace string) bool {
+	return r == nil || len(r.Namespaces) == 0 || matchesAny(r.Namespaces, namespace)
+}
+
+// choose makes a rule's selection of a part, of which at most so many alias
+// hosts count (0: all). It costs little as long as the part as a whole is within
+// the quotas. Without a rule only the alias hosts are limited.
+func (r *ImportRule) choose(p *part, aliases int) *selection {
+	s := r.within(p)
+	names := r.names(p, s, aliases)
+	if names == nil {
+		return s
+	}
+	if s == nil {
+		s = &selection{}
+	}
+	s.names = names
+	return s
+}
+
+// within is the selection by the rule's quotas.
+func (r *ImportRule) within(p *part) *selection {
 	if r == nil {
 		return nil
 	}
@@ -62,12 +86,7 @@ func (r *ImportRule) choose(p *part) *selection {
 	if len(candidates) <= services && total <= octets {
 		return s
 	}
-	for _, c := range candidates {
-		c.since = exportedAt(c.value)
-	}
-	slices.SortFunc(candidates, func(a, b *candidate) int {
-		return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.key, b.key))
-	})
+	inOrder(candidates)
 	s.only = map[string]bool{}
 	for _, c := range candidates {
 		if size := len(c.key) + len(c.value); len(s.only) < services && size <= octets {
@@ -130,6 +149,11 @@ func exportedAt(record []byte) int64 {
 	return math.MaxInt64
 }
 
+// byKey tells whether an item's fate hangs on its key alone.
+func (s *selection) byKey() bool {
+	return s != nil && s.only == nil && (s.names == nil || s.names.only == nil)
+}
+
 // lead lists what leads from what one selection takes of a part to what another
 // takes of the next one. Why an item that is new or changed is not taken goes
 // to leftOut.
@@ -137,8 +161,7 @@ func lead(from *part, a *selection, to *part, b *selection, leftOut func(error))
 	if a == nil && b == nil {
 		return diff(from, to)
 	}
-	// With one rule and room for all, an item's fate hangs on its key alone.
-	same := a != nil && b != nil && a.rule == b.rule && a.only == nil && b.only == nil
+	same := a.byKey() && b.byKey() && a.rule == b.rule
 	for n := range bucketCount {
 		old, now := from.buckets[n], to.buckets[n]
 		if same && old.sum() == now.sum() {
@@ -151,7 +174,7 @@ func lead(from *part, a *selection, to *part, b *selection, leftOut func(error))
 		for key, value := range now.each() {
 			before, known := had[key]
 			was := known && a.takes(key) == nil
-			differs := !bytes.Equal(before, value)
+			differs := !bytes.Equal(before, value) || a.aliases(key) != b.aliases(key)
 			switch err := b.takes(key); {
 			case err == nil:
 				delete(had, key)

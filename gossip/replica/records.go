@@ -11,13 +11,19 @@ import (
 // update is what leads the table from what is accepted of one part to what is
 // accepted of another.
 func (s *store) update(cluster string, from, to *part) discovery.Update {
-	rule := s.rule(cluster)
-	now := rule.choose(to)
-	changed, removed := lead(from, rule.choose(from), to, now, s.omit)
+	rule, aliases := s.rule(cluster), s.limits.Aliases
+	if s.own(cluster) {
+		aliases = 0
+	}
+	now := rule.choose(to, aliases)
+	changed, removed := lead(from, rule.choose(from, aliases), to, now, s.omit)
 	if s.noted.quota(cluster, now) {
 		s.log.Warn("services beyond the cluster's quota are left out", "cluster", cluster, "left_out", now.excess(), "imported", len(now.only))
 	}
-	u := s.decode(cluster, changed, rule)
+	if hosts := now.hosts(); s.noted.changed(cluster+" aliases", hosts) && hosts > 0 {
+		s.log.Warn("alias hosts beyond the limit for one cluster are left out", "cluster", cluster, "left_out", hosts, "limit", aliases)
+	}
+	u := s.decode(cluster, changed, now)
 	for _, k := range removed {
 		if key, ok := parseServiceKey(k); ok {
 			u.Removed = append(u.Removed, key)
@@ -29,7 +35,7 @@ func (s *store) update(cluster string, from, to *part) discovery.Update {
 // decode reads records. One that does not decode or breaks a bound is left
 // out, as if its service were not exported: it is the fault of its owner and
 // harms nobody else.
-func (s *store) decode(cluster string, changed []item, rule *ImportRule) discovery.Update {
+func (s *store) decode(cluster string, changed []item, taken *selection) discovery.Update {
 	var u discovery.Update
 	for _, it := range changed {
 		key, isService := parseServiceKey(it.key)
@@ -48,11 +54,11 @@ func (s *store) decode(cluster string, changed []item, rule *ImportRule) discove
 				u.Removed = append(u.Removed, key)
 				continue
 			}
-			if rule != nil && rule.NoAliases && len(service.Aliases) > 0 {
+			if err := taken.aliases(it.key); err != nil && len(service.Aliases) > 0 {
 				bare := *service // which others may share
 				bare.Aliases = nil
 				service = &bare
-				s.omit(errAlias)
+				s.omit(err)
 			}
 			u.Services = append(u.Services, service)
 		}
@@ -63,11 +69,13 @@ func (s *store) decode(cluster string, changed []item, rule *ImportRule) discove
 // rule is what says how much of a cluster's part is accepted, nil if nothing
 // does. Our own is.
 func (s *store) rule(cluster string) *ImportRule {
-	if cluster == s.identity.ID().Cluster {
+	if s.own(cluster) {
 		return nil
 	}
 	return s.imports.Load().rule(cluster)
 }
+
+func (s *store) own(cluster string) bool { return cluster == s.identity.ID().Cluster }
 
 // denies tells whether nothing of a cluster is accepted, and counts it if so.
 func (s *store) denies(cluster string) bool {
@@ -82,7 +90,7 @@ func (s *store) denies(cluster string) bool {
 }
 
 func (s *store) accepts(cluster string) bool {
-	return cluster == s.identity.ID().Cluster || s.imports.Load().Accepts(cluster)
+	return s.own(cluster) || s.imports.Load().Accepts(cluster)
 }
 
 // setImport changes the rules, and what is held and answered by them. What is
