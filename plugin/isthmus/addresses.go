@@ -38,7 +38,8 @@ type share struct {
 }
 
 // hostAddrs finds the addresses of a cluster's gateway that has a host name; ok
-// is false as long as it is not known whether there are any. It must not wait.
+// is false as long as it is not known whether there are any. None are those of a
+// name that is denied for good. It must not wait.
 type hostAddrs func(cluster, host string) (addrs []netip.Addr, ok bool)
 
 // reachService finds the way to a service of cluster c: its own addresses in
@@ -91,7 +92,7 @@ func reachGateways(c *discovery.Cluster, s *discovery.Service, fit fitness, look
 	gateways := c.GatewaysFor(s)
 	var all []netip.Addr
 	var usable []usableGateway
-	pending, refused := false, false
+	pending, denied, refused := false, false, false
 	for i := range gateways {
 		g := &gateways[i]
 		addrs := g.Addresses
@@ -99,6 +100,7 @@ func reachGateways(c *discovery.Cluster, s *discovery.Service, fit fitness, look
 			var ok bool
 			addrs, ok = lookup(c.Name, g.Hostname)
 			pending = pending || !ok
+			denied = denied || ok && len(addrs) == 0
 		}
 		known := len(addrs)
 		addrs = fit.keep(addrs)
@@ -114,6 +116,8 @@ func reachGateways(c *discovery.Cluster, s *discovery.Service, fit fitness, look
 		without = locality.Unresolved
 	case refused:
 		without = locality.Refused
+	case denied:
+		without = locality.NoHost
 	}
 	a := collect(locality.ByGateway, without, all)
 	if len(usable) > 0 {

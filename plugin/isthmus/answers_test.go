@@ -147,6 +147,17 @@ func TestGatewayHostNames(t *testing.T) {
 	p.view.names.store("lb.example.net", found{addrs: addrs("198.51.100.2")}, found{err: errNoAddress})
 	m, _ = ask(t, p, question("lb.lb.global.", dns.TypeA))
 	require.Contains(t, m.Answer[0].String(), "198.51.100.2")
+
+	// The DNS has denied it for good: there is none, which is no failure.
+	p.view.names.names["lb.example.net"].denied = time.Now().Add(-keepDenied)
+	p.view.names.store("lb.example.net", found{err: errNoAddress}, found{err: errNoAddress})
+	m, rcode := ask(t, p, question("lb.lb.global.", dns.TypeA))
+	require.Equal(t, dns.RcodeSuccess, rcode)
+	require.Empty(t, m.Answer)
+	m, _ = ask(t, p, question("_why.lb.lb.global.", dns.TypeTXT))
+	require.Equal(t, []string{
+		`east: out weight=0 ready=1/1 gateway=- up=unknown rtt=- age=unknown rule="gateway host name has no address"`,
+	}, texts(m))
 }
 
 func TestSRVOrder(t *testing.T) {

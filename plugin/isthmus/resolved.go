@@ -22,8 +22,9 @@ const (
 	perName = 30 * time.Millisecond
 	// refreshUnknown is the time where nobody tells a TTL (/etc/hosts).
 	refreshUnknown = 30 * time.Second
-	// keepDenied is how long the last good addresses outlive the DNS's word
-	// that there are none. A zone that lost its records by mistake is mended
+	// keepDenied is how long the DNS must say that there are no addresses until
+	// there are none; till then the last good ones stay, or, of a name that never
+	// had any, its first ones are awaited. A zone that lost its records by mistake is mended
 	// within minutes, and its load balancers have worked all the time. But the
 	// address of a load balancer that was deleted becomes a stranger's: RFC
 	// 8767 section 4 wants NXDOMAIN believed at once.
@@ -41,7 +42,7 @@ type resolved struct {
 	// v4 and v6 are the last good addresses, sorted; all are both. They are
 	// replaced, never changed.
 	v4, v6, all []netip.Addr
-	known       bool          // a lookup has succeeded, and was not refuted for keepDenied
+	known       bool          // whether there are addresses, or that there are none
 	denied      time.Time     // the first of the denials since then; zero for none
 	pause       time.Duration // before the next lookup when the last one failed, else 0
 	due         time.Time
@@ -64,7 +65,7 @@ func (n *resolved) take(v4, v6 found, now time.Time) error {
 		n.denied = now
 	}
 	if now.Sub(n.denied) >= keepDenied {
-		n.known, n.v4, n.v6, n.all = false, nil, nil, nil
+		n.known, n.v4, n.v6, n.all = true, nil, nil, nil
 	}
 	return errNoAddress
 }

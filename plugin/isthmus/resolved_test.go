@@ -111,8 +111,9 @@ func TestResolverDenied(t *testing.T) {
 			d.fail("ip6", err)
 		}
 		known := func() bool {
-			_, ok := r.Addrs("east", "lb.example")
-			return ok
+			got, ok := r.Addrs("east", "lb.example")
+			require.True(t, ok)
+			return len(got) > 0
 		}
 		require.True(t, known())
 
@@ -136,6 +137,24 @@ func TestResolverDenied(t *testing.T) {
 		got, ok := r.Addrs("east", "lb.example")
 		require.True(t, ok, "it came back")
 		require.Equal(t, addrs("192.0.2.7"), got)
+	})
+}
+
+// A name that never had an address is awaited for as long.
+func TestResolverDeniedFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := discovery.NewTable()
+		r, d := runResolver(t, table)
+		d.fail("ip4", errNoAddress)
+		d.fail("ip6", errNoAddress)
+		apply(t, table, cluster("east", eastLocality, named("lb.example")), 1)
+		time.Sleep(keepDenied - maxRetryNames)
+		_, ok := r.Addrs("east", "lb.example")
+		require.False(t, ok)
+		time.Sleep(3 * maxRetryNames)
+		got, ok := r.Addrs("east", "lb.example")
+		require.True(t, ok)
+		require.Empty(t, got)
 	})
 }
 

@@ -216,7 +216,7 @@ func (r *resolver) store(host string, v4, v6 found) {
 	if n.known != wasKnown || !slices.Equal(n.all, was) {
 		r.generation.Add(1)
 	}
-	gone := wasKnown && !n.known
+	gone := len(was) > 0 && len(n.all) == 0
 	r.mu.Unlock()
 	switch {
 	case gone:

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"testing"
 )
 
 // resolvConf is what kubelet writes into a Pod of the namespace default, but
@@ -24,6 +25,14 @@ const inside = "ISTHMUS_TEST_NAMESPACE"
 
 // outsideReason is why the tests run without a namespace.
 var outsideReason string
+
+func needNamespace(t *testing.T) {
+	t.Helper()
+	needProgram(t)
+	if outsideReason != "" {
+		t.Skip(outsideReason)
+	}
+}
 
 // enterNamespace runs this test program again in namespaces of its own for
 // network and mounts, which end with it. ran is false when there can be none.

@@ -67,11 +67,8 @@ func queries() []query {
 
 // TestResolvers asks each question by each resolver.
 func TestResolvers(t *testing.T) {
-	needProgram(t)
-	if outsideReason != "" {
-		t.Skip(outsideReason)
-	}
-	_, anchor := startAgent(t)
+	needNamespace(t)
+	_, _, anchor := startAgent(t)
 	for _, r := range build(t, anchor) {
 		t.Run(r.name, func(t *testing.T) {
 			if missing := r.missing(); len(missing) > 0 {

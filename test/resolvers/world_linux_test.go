@@ -1,8 +1,6 @@
 package resolvers
 
 import (
-	"crypto"
-	"crypto/ecdsa"
 	"fmt"
 	"net/netip"
 	"os"
@@ -84,6 +82,13 @@ cluster.local:53 {
     errors
     file %[2]s/db.cluster.local
 }
+cloud.example:53 {
+    bind 127.0.0.1
+    errors
+    file %[2]s/db.cloud.example {
+        reload 100ms
+    }
+}
 .:53 {
     bind 127.0.0.1
     errors
@@ -103,11 +108,11 @@ global:` + dnssecPort + ` {
 %[1]s}
 `
 
-// startAgent starts two clusters and returns west, whose agent has port 53
-// besides that of the harness, and the trust anchor for its signed answers.
-func startAgent(t *testing.T) (west *cluster.Cluster, anchor string) {
+// startAgent starts west and east. West's agent has port 53 besides that of the
+// harness; anchor is the trust anchor for its signed answers.
+func startAgent(t *testing.T) (west, east *cluster.Cluster, anchor string) {
 	s := cluster.New(t, "west", "east")
-	west = s.Clusters[0]
+	west, east = s.Clusters[0], s.Clusters[1]
 	key, record := writeKey(t, west.Dir)
 	text, err := os.ReadFile(west.Corefile())
 	require.NoError(t, err)
@@ -120,16 +125,24 @@ func startAgent(t *testing.T) (west *cluster.Cluster, anchor string) {
 	for _, s := range ours {
 		require.NoError(t, cluster.Replace(filepath.Join(west.Dir, "manifests", s.name+".yaml"), s.yaml()))
 	}
-	s.Clusters[1].Export(elsewhere)
+	east.Export(elsewhere)
+	writeCloud(t, west, 1, "lb 5 IN A 198.51.100.1", "lb 5 IN A 198.51.100.2", "lb 5 IN AAAA 2001:db8::1")
 	s.Start()
 	for _, s := range ours {
 		west.Answers(s.name+".production.global.", "TXT", "NODATA") // it exists
 	}
-	west.Answers("elsewhere.production.global.", "A", s.Clusters[1].Gateway)
+	west.Answers("elsewhere.production.global.", "A", east.Gateway)
 	anchor = filepath.Join(west.Dir, "anchor.conf")
 	text = fmt.Appendf(nil, "trust-anchors { global. static-key %d %d %d %q; };\n", record.Flags, record.Protocol, record.Algorithm, record.PublicKey)
 	require.NoError(t, os.WriteFile(anchor, text, 0o600))
-	return west, anchor
+	return west, east, anchor
+}
+
+// writeCloud writes the zone in which a cloud names its load balancers.
+func writeCloud(t *testing.T, c *cluster.Cluster, serial int, records ...string) {
+	t.Helper()
+	zone := fmt.Sprintf("$ORIGIN cloud.example.\n@ 5 IN SOA ns hostmaster %d 7200 1800 86400 5\n@ 5 IN NS ns\nns 5 IN A 127.0.0.1\n", serial)
+	require.NoError(t, cluster.Replace(filepath.Join(c.Dir, "db.cloud.example"), zone+strings.Join(records, "\n")+"\n"))
 }
 
 // writeKey makes a key for the zone and returns its files' common name.
@@ -140,9 +153,8 @@ func writeKey(t *testing.T, dir string) (base string, record *dns.DNSKEY) {
 	}
 	private, err := record.Generate(256)
 	require.NoError(t, err)
-	require.IsType(t, &ecdsa.PrivateKey{}, private)
 	base = filepath.Join(dir, fmt.Sprintf("Kglobal.+%03d+%05d", record.Algorithm, record.KeyTag()))
 	require.NoError(t, os.WriteFile(base+".key", []byte(record.String()+"\n"), 0o600))
-	require.NoError(t, os.WriteFile(base+".private", []byte(record.PrivateKeyString(private.(crypto.PrivateKey))), 0o600))
+	require.NoError(t, os.WriteFile(base+".private", []byte(record.PrivateKeyString(private)), 0o600))
 	return base, record
 }
