@@ -146,7 +146,7 @@ func TestReverseHostname(t *testing.T) {
 	require.Equal(t, dns.RcodeNameError, rcode)
 	serial := p.view.currentSerial()
 	_, _ = p.view.names.Addrs("east", "lb.example")
-	p.view.names.store("lb.example", addrs("192.0.2.5", "169.254.169.254"), nil)
+	p.view.names.store("lb.example", found{addrs: addrs("192.0.2.5", "169.254.169.254")}, found{err: errNoAddress})
 	require.NotEqual(t, serial, p.view.currentSerial())
 	p.view.reverse.current.Store(nil)
 	p.view.reverse.sweep(&reverseSweep{})

@@ -114,5 +114,5 @@ func (r *resolver) knownAddrs(_, host string) (addrs []netip.Addr, ok bool) {
 	if !found {
 		return nil, false
 	}
-	return n.addrs, n.known
+	return n.all, n.known
 }
