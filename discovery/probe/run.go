@@ -1,0 +1,277 @@
+package probe
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// Checks start at most burst times as often as all targets at their
+	// interval need: room for those in doubt, which are checked twice as
+	// often, and for new ones.
+	burst = 3
+	// minRate is how many checks a second may always start.
+	minRate = 100
+	// newcomers is the time between the first checks of two new targets, when
+	// they are few.
+	newcomers = 10 * time.Millisecond
+	// credit is how much of the time between two starts may be made up for
+	// when a timer came late.
+	credit = 10 * time.Millisecond
+	// maxBehind bounds how long a cluster's newcomers wait. It is for one that
+	// changes its targets all the time.
+	maxBehind = time.Minute
+)
+
+func randomFloat() float64 { return rand.Float64() }
+
+// Run checks until ctx ends, and returns when all its goroutines have and no
+// connection is open. Only one Run may work at a time. After a pause it goes on
+// with the states that it knew, and counts results anew.
+func (p *Prober) Run(ctx context.Context) error {
+	if !p.begin() {
+		return errors.New("prober: Run is running")
+	}
+	var checks sync.WaitGroup
+	defer p.end()
+	defer checks.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		next, wait := p.step(time.Now())
+		if next != nil {
+			checks.Go(func() { p.work(ctx, next) })
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-p.wake:
+		}
+	}
+}
+
+// begin schedules everything as if it were new.
+func (p *Prober) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running {
+		return false
+	}
+	p.running = true
+	now := time.Now()
+	p.starts = now
+	for _, g := range p.groups {
+		g.newcomer = now
+		p.scheduleLookupLocked(g)
+		for _, probe := range g.probes {
+			probe.record.forget()
+			p.introduceLocked(probe, now)
+		}
+	}
+	return true
+}
+
+func (p *Prober) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running = false
+	p.queue = nil
+	for _, g := range p.groups {
+		g.names.job.index = 0
+		for _, probe := range g.probes {
+			probe.job.index = 0
+		}
+	}
+	if p.urgent || p.lazy {
+		p.publishLocked(time.Now())
+	}
+}
+
+// introduceLocked schedules a target's first check: soon, but after the
+// newcomers before it.
+func (p *Prober) introduceLocked(probe *probed, now time.Time) {
+	g := probe.group
+	due := g.newcomer
+	if due.Before(now) {
+		due = now
+	}
+	// A cluster's own pace: all that it may have, in one interval.
+	step := probe.health.Interval / time.Duration(p.policy.Limits.PerCluster)
+	if due.Sub(now) < maxBehind {
+		g.newcomer = due.Add(max(step, newcomers))
+	}
+	// All together are spread over no more than an interval.
+	spread := min(newcomers*time.Duration(p.targets), probe.health.period())
+	p.queue.at(&probe.job, due.Add(time.Duration(p.cfg.Random()*float64(spread))))
+}
+
+// scheduleLookupLocked puts a cluster's next lookup in the queue.
+func (p *Prober) scheduleLookupLocked(g *group) {
+	name, due := g.names.next()
+	switch {
+	case name == "":
+		p.queue.remove(&g.names.job)
+	case p.running && !g.names.busy:
+		p.queue.at(&g.names.job, due)
+	}
+}
+
+// step publishes what is due to be, and takes the job that is to start now.
+// Without one it says how long there is nothing to do.
+func (p *Prober) step(now time.Time) (next *job, wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wait = time.Hour
+	if due, pending := p.publicationLocked(); pending {
+		if now.Before(due) {
+			wait = due.Sub(now)
+		} else {
+			p.publishLocked(now)
+		}
+	}
+	if len(p.queue) == 0 || p.inFlight >= p.policy.Limits.InFlight {
+		return nil, wait // whoever changes that wakes us
+	}
+	due := p.queue[0].due
+	if p.starts.After(due) {
+		due = p.starts
+	}
+	if now.Before(due) {
+		return nil, min(wait, due.Sub(now))
+	}
+	if earliest := now.Add(-credit); p.starts.Before(earliest) {
+		p.starts = earliest
+	}
+	p.starts = p.starts.Add(p.paceLocked())
+	next = heap.Pop(&p.queue).(*job)
+	p.inFlight++
+	if next.lookup != nil {
+		next.lookup.names.busy = true
+	}
+	return next, 0
+}
+
+// paceLocked is the time between two starts.
+func (p *Prober) paceLocked() time.Duration {
+	return time.Duration(float64(time.Second) / max(minRate, burst*p.demand))
+}
+
+// work does a job and schedules the next of its kind.
+func (p *Prober) work(ctx context.Context, j *job) {
+	if j.lookup != nil {
+		p.lookup(ctx, j.lookup)
+	} else {
+		p.check(ctx, j.probe)
+	}
+	p.poke()
+}
+
+func (p *Prober) check(ctx context.Context, probe *probed) {
+	p.mu.Lock()
+	c := checker{dial: p.cfg.Dial, roots: p.policy.Roots}
+	timeout := probe.health.Timeout
+	p.mu.Unlock()
+
+	start := time.Now()
+	r := c.check(ctx, probe.target, timeout)
+	now := time.Now()
+	// A timer that fires long after its time means that this process stood
+	// still, and that nobody read what may have come.
+	if r.outcome == timedOut && now.Sub(start) > timeout+grace {
+		r.outcome = ours
+	}
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inFlight--
+	if probe.gone || ctx.Err() != nil {
+		return
+	}
+	p.metrics.count(probe.target.Check, r)
+	p.storeLocked(probe, r, start, now)
+	p.queue.at(&probe.job, probe.record.next(start, probe.health, p.policy.Damping, p.cfg.Random()))
+}
+
+// storeLocked takes a check's result in.
+func (p *Prober) storeLocked(probe *probed, r result, start, now time.Time) {
+	rec := &probe.record
+	if r.rtt > 0 {
+		rec.rtt = rec.rtt.Add(r.rtt)
+	}
+	if r.detail != probe.detail {
+		probe.detail = r.detail
+		p.markLocked(probe.group, false)
+	}
+	if r.outcome == ours || r.outcome == unreachable && rec.status == Unknown {
+		// It says nothing of the target: the second is an address of a family
+		// that this machine has no way for, until it was reached once.
+		return
+	}
+	switch {
+	case rec.observe(now, r.outcome == good, probe.health, p.policy.Damping):
+		p.metrics.change(rec.status)
+		p.markLocked(probe.group, true)
+		p.logChange(probe)
+	case rec.rtt.moved(probe.told.state.RTT):
+		p.markLocked(probe.group, false)
+	}
+}
+
+// logChange logs what changes answers; that a new target is up doesn't.
+func (p *Prober) logChange(probe *probed) {
+	t, rec := probe.target, &probe.record
+	if rec.status == Up && rec.changed.IsZero() {
+		return
+	}
+	args := []any{"cluster", t.Cluster, "address", t.Addr, "port", t.Port}
+	if t.Host != "" {
+		args = append(args, "host", t.Host)
+	}
+	if t.Key != "" {
+		args = append(args, "key", t.Key)
+	}
+	if rec.status == Down {
+		p.log.Warn("target is down", append(args, "error", probe.detail)...)
+	} else {
+		p.log.Info("target is up", args...)
+	}
+}
+
+// lookup looks the name of a cluster up that is due first.
+func (p *Prober) lookup(ctx context.Context, g *group) {
+	p.mu.Lock()
+	name, _ := g.names.next() // "" when the last one has just gone
+	p.mu.Unlock()
+	lookupCtx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	var found []netip.Addr
+	var err error
+	if name != "" {
+		found, err = p.cfg.Resolve(lookupCtx, name)
+	}
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inFlight--
+	g.names.busy = false
+	if ctx.Err() != nil || p.groups[g.cluster] != g {
+		return
+	}
+	now := time.Now()
+	if err != nil && g.names.failsFirst(name) {
+		p.log.Warn("gateway host name not resolved", "cluster", g.cluster, "host", name, "error", err)
+	}
+	if g.names.store(name, found, err, now) {
+		g.expand(p.policy.Limits.PerCluster, p.policy.Fit)
+		p.settleLocked(now)
+	}
+	p.scheduleLookupLocked(g)
+}
