@@ -156,11 +156,15 @@ func get(conn net.Conn, t Target) result {
 
 // readStatus reads the header of a response.
 func readStatus(r io.Reader, req *http.Request) (int, error) {
-	b := bufio.NewReader(&boundedReader{r: r, left: maxHeader})
+	limited := &boundedReader{r: r, left: maxHeader}
+	b := bufio.NewReader(limited)
 	for range maxInformational + 1 {
 		// The body is not closed, as that would read it to its end; closing
 		// the connection frees all.
 		resp, err := http.ReadResponse(b, req) //nolint:bodyclose
+		if limited.err != nil {
+			err = limited.err // what broke off reads as malformed
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -178,14 +182,16 @@ var errTooMuch = errors.New("the peer sends too much")
 type boundedReader struct {
 	r    io.Reader
 	left int
+	err  error // the last one
 }
 
 func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, errTooMuch
+		b.err = errTooMuch
+		return 0, b.err
 	}
 	n, err := b.r.Read(p[:min(len(p), b.left)])
-	b.left -= n
+	b.left, b.err = b.left-n, err
 	return n, err
 }
 

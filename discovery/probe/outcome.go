@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -98,7 +99,7 @@ func tlsDetail(err error) string {
 	case errors.As(err, &invalid):
 		return "certificate not valid"
 	case errors.As(err, &alert):
-		return alert.Error()
+		return strings.TrimPrefix(alert.Error(), "tls: ")
 	case errors.As(err, &record):
 		return "the peer speaks no TLS"
 	case errors.Is(err, errTooMuch):
@@ -106,7 +107,7 @@ func tlsDetail(err error) string {
 	}
 	var op *net.OpError // how crypto/tls wraps an alert of the peer
 	if errors.As(err, &op) && op.Op == "remote error" {
-		return op.Err.Error()
+		return strings.TrimPrefix(op.Err.Error(), "tls: ")
 	}
 	return "handshake not possible"
 }
