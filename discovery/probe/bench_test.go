@@ -39,7 +39,7 @@ func BenchmarkSchedule(b *testing.B) {
 		p.mu.Lock()
 		p.inFlight--
 		p.starts = time.Time{}
-		p.storeLocked(j.probe, result{rtt: ms}, now, now)
+		p.storeLocked(j.probe, result{rtt: ms}, now)
 		p.queue.at(&j.probe.job, j.probe.record.next(j.due, j.probe.health, DefaultDamping, 0.5))
 		p.mu.Unlock()
 	}

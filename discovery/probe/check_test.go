@@ -22,15 +22,20 @@ import (
 	"github.com/isthmus-dns/isthmus/test/freeport"
 )
 
-// once makes one check of a server on loopback.
-func once(t *testing.T, a *authority, at netip.AddrPort, target Target) result {
+// once makes one check of a server on loopback. One that is to time out does
+// so soon; the others have all the time that a busy machine may need.
+func once(t *testing.T, a *authority, at netip.AddrPort, target Target, want outcome) result {
 	t.Helper()
 	c := checker{dial: dialTCP}
 	if a != nil {
 		c.roots = a.pool
 	}
 	target.Addr, target.Port = at.Addr(), at.Port()
-	return c.check(t.Context(), target.identity(), time.Second)
+	timeout := time.Minute
+	if want == timedOut {
+		timeout = 500 * time.Millisecond
+	}
+	return c.check(t.Context(), target.identity(), timeout)
 }
 
 func TestCheckTCP(t *testing.T) {
@@ -46,7 +51,7 @@ func TestCheckTCP(t *testing.T) {
 		"packets dropped": {deaf(t), result{outcome: timedOut, detail: "connect: timed out"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := once(t, nil, tc.at, Target{})
+			got := once(t, nil, tc.at, Target{}, tc.want.outcome)
 			require.Equal(t, tc.want.outcome == good, got.rtt > 0)
 			got.rtt = 0
 			require.Equal(t, tc.want, got)
@@ -106,7 +111,7 @@ func TestCheckTLS(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			tc.target.Check = discovery.CheckTLS
-			got := once(t, a, serve(t, tc.server), tc.target)
+			got := once(t, a, serve(t, tc.server), tc.target, tc.want.outcome)
 			require.Equal(t, tc.want.outcome, got.outcome, got.detail)
 			if tc.want.detail != "" || tc.want.outcome == good {
 				require.Equal(t, tc.want.detail, got.detail)
@@ -167,7 +172,7 @@ func TestCheckHTTP(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got := once(t, a, serve(t, tc.server), Target{Check: discovery.CheckHTTP, Host: "gw.example", Secure: tc.secure, Verify: tc.secure})
+			got := once(t, a, serve(t, tc.server), Target{Check: discovery.CheckHTTP, Host: "gw.example", Secure: tc.secure, Verify: tc.secure}, tc.want.outcome)
 			require.Equal(t, tc.want.outcome, got.outcome, got.detail)
 			if tc.want.detail != "" || tc.want.outcome == good {
 				require.Equal(t, tc.want.detail, got.detail)
@@ -191,8 +196,8 @@ func TestCheckRequest(t *testing.T) {
 		peers[r.RemoteAddr] = true
 		http.Redirect(w, r, "/elsewhere", http.StatusFound)
 	})
-	require.Equal(t, good, once(t, nil, at, Target{Check: discovery.CheckHTTP}).outcome)
-	require.Equal(t, good, once(t, nil, at, Target{Check: discovery.CheckHTTP, Host: "gw.example", Path: "/healthz/ready?full=1"}).outcome)
+	require.Equal(t, good, once(t, nil, at, Target{Check: discovery.CheckHTTP}, good).outcome)
+	require.Equal(t, good, once(t, nil, at, Target{Check: discovery.CheckHTTP, Host: "gw.example", Path: "/healthz/ready?full=1"}, good).outcome)
 	mu.Lock()
 	defer mu.Unlock()
 	require.Equal(t, []string{
@@ -229,7 +234,7 @@ func TestCheckLeaks(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+1 && /* this one */ openFiles(t) <= files }, 10*time.Second, 10*time.Millisecond,
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+1 && /* this one */ openFiles(t) <= files }, time.Minute, 10*time.Millisecond,
 		"goroutines and files come down to %d and %d", goroutines, files)
 }
 
@@ -257,7 +262,7 @@ func FuzzReadStatus(f *testing.F) {
 // failure's texts are ours: nothing of the peer's, nothing that differs.
 func TestFailureTexts(t *testing.T) {
 	at := serve(t, says("evil\x1b[2J\r\n\r\n"))
-	first := once(t, nil, at, Target{Check: discovery.CheckHTTP})
+	first := once(t, nil, at, Target{Check: discovery.CheckHTTP}, badProtocol)
 	require.Equal(t, "http: malformed response", first.detail)
 	require.Equal(t, "connect: no connection", failure(io.ErrClosedPipe, "connect").detail)
 }

@@ -65,9 +65,7 @@ type group struct {
 	// newcomer is when the next new target may be checked for the first time.
 	// A cluster that names others all the time has no more checked by it.
 	newcomer time.Time
-	// results are as last published; dirty says that they are outdated.
-	results []Result
-	dirty   bool
+	dirty    bool // what was last published of it is outdated
 }
 
 func newGroup(cluster string, now time.Time) *group {

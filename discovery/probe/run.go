@@ -196,12 +196,12 @@ func (p *Prober) check(ctx context.Context, probe *probed) {
 		return
 	}
 	p.metrics.count(probe.target.Check, r)
-	p.storeLocked(probe, r, start, now)
+	p.storeLocked(probe, r, now)
 	p.queue.at(&probe.job, probe.record.next(start, probe.health, p.policy.Damping, p.cfg.Random()))
 }
 
 // storeLocked takes a check's result in.
-func (p *Prober) storeLocked(probe *probed, r result, start, now time.Time) {
+func (p *Prober) storeLocked(probe *probed, r result, now time.Time) {
 	rec := &probe.record
 	if r.rtt > 0 {
 		rec.rtt = rec.rtt.Add(r.rtt)

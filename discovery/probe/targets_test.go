@@ -105,11 +105,11 @@ func TestOf(t *testing.T) {
 // However many a cluster names: bounded, the same ones each time, and every
 // address before a second port of any.
 func TestOfBounds(t *testing.T) {
-	const size = 20_000
+	const size = 10_000
 	var services []*discovery.Service
 	for i := range size {
-		// Ten node ports on each of 2,000 nodes.
-		node := netip.AddrFrom4([4]byte{198, 18, byte(i / 10 >> 8), byte(i / 10)})
+		// Two node ports on each of 5,000 nodes.
+		node := netip.AddrFrom4([4]byte{198, 18, byte(i / 2 >> 8), byte(i / 2)})
 		s := service(fmt.Sprint("s", i), tcp(80, uint16(30000+i%1000)), discovery.Gateway{Addresses: []netip.Addr{node}, Kind: discovery.GatewayNodePort})
 		services = append(services, s)
 	}
