@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -33,11 +34,33 @@ const (
 // DialFunc opens a TCP connection. It must give up when ctx ends.
 type DialFunc func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 
+// errNoRoute is that this machine has no way to an address.
+var errNoRoute = errors.New("no route from here")
+
 // dialTCP connects, and sends no keep-alives: the connection lives for one
 // check.
 func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
-	return d.DialTCP(ctx, "tcp", netip.AddrPort{}, addr)
+	conn, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, addr)
+	if err != nil {
+		if errors.Is(err, syscall.ENETUNREACH) && !routed(addr) {
+			err = errNoRoute
+		}
+		return nil, err
+	}
+	return conn, nil
+}
+
+// routed tells whether this machine has a way to an address: connecting a UDP
+// socket looks the route up and sends nothing. Without it an unreachable
+// network is what routers on the way say.
+func routed(addr netip.AddrPort) bool {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // result is what one check found.
@@ -108,7 +131,6 @@ func (c checker) handshake(conn net.Conn, t Target) (net.Conn, result) {
 			asked = true
 			return &tls.Certificate{}, nil
 		},
-		Time: time.Now,
 	})
 	err := inner.Handshake()
 	if err == nil || asked && t.Check == discovery.CheckTLS && !isTimeout(err) {

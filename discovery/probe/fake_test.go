@@ -28,7 +28,7 @@ const (
 	refuse       // nobody listens
 	drop         // packets get lost
 	exhaust      // this machine has no descriptor left
-	noRoute      // this machine has no way there
+	noRoute      // a router says that there is no way
 )
 
 // network is what probers dial in tests: it runs on a bubble's clock.

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Health is how often and how patiently a target is checked. Zero fields take
-// the prober's own, those of the prober DefaultHealth's.
+// Health is how often and how patiently a target is checked. Zero fields of a
+// target take the prober's, those of a prober DefaultHealth's. Where a target's
+// own and the prober's make no valid Health together, the prober's holds.
 type Health struct {
 	// Interval is the greatest time between the starts of two checks.
 	Interval time.Duration
@@ -56,6 +57,15 @@ func (h Health) or(d Health) Health {
 		h.Healthy = d.Healthy
 	}
 	return h
+}
+
+// healthOf is a target's own with the prober's where it has none, or all the
+// prober's if the two don't go together.
+func healthOf(own, prober Health) Health {
+	if h := own.or(prober); h.Validate() == nil {
+		return h
+	}
+	return prober
 }
 
 // Validate says what is wrong; zero fields stand for the defaults. Besides

@@ -24,8 +24,8 @@ const (
 	badTLS              // an answer that is no TLS, or a certificate that doesn't hold
 	badProtocol         // an answer that is no HTTP
 	badStatus           // an HTTP status outside 200 to 399
-	// ours says nothing of the target: we lack descriptors or ports, or stood
-	// still for so long that time passed unused.
+	// ours says nothing of the target: we lack descriptors, ports or a route,
+	// or stood still for so long that time passed unused.
 	ours
 	outcomes // how many there are
 )
@@ -47,6 +47,8 @@ func failure(err error, phase string) result {
 		return said(refused, "connection refused")
 	case errno == syscall.ECONNRESET || errno == syscall.EPIPE || errno == syscall.ECONNABORTED:
 		return said(reset, "connection reset")
+	case errors.Is(err, errNoRoute):
+		return said(ours, errNoRoute.Error())
 	case isOurs(errno):
 		return said(ours, errno.Error())
 	case errno != 0:

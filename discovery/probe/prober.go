@@ -185,7 +185,7 @@ func (p *Prober) SetPolicy(policy Policy) error {
 	for _, g := range p.groups {
 		g.expand(p.policy.Limits.PerCluster, p.policy.Fit)
 		for _, probe := range g.probes {
-			probe.health = probe.own.or(p.policy.Health)
+			probe.health = healthOf(probe.own, p.policy.Health)
 			latest := now.Add(time.Duration(p.cfg.Random() * float64(probe.health.period())))
 			if probe.job.index > 0 && probe.job.due.After(latest) {
 				p.queue.at(&probe.job, latest)
@@ -196,9 +196,10 @@ func (p *Prober) SetPolicy(policy Policy) error {
 	return nil
 }
 
-// Adopt takes over what another prober of the same cluster found, for targets
-// of which nothing is known here yet: a watcher that takes over shall not take
-// dead gateways for new ones.
+// Adopt takes over what another prober of the same cluster found: of all its
+// targets while Run does not run, so that a standby tells the same and doesn't
+// take dead gateways for new ones when it takes over, and else of those of which
+// nothing is known here yet.
 func (p *Prober) Adopt(results []Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -208,11 +209,15 @@ func (p *Prober) Adopt(results []Result) {
 			continue
 		}
 		probe := g.probes[r.Target.identity()]
-		if probe == nil || probe.record.status != Unknown || r.Status == Unknown {
+		if probe == nil || p.running && (probe.record.status != Unknown || r.Status == Unknown) {
 			continue
 		}
-		probe.record.status, probe.record.since, probe.record.rtt = r.Status, r.Since, r.RTT
+		probe.record = record{status: r.Status, since: r.Since, rtt: r.RTT}
+		probe.detail, probe.told = r.Error, told{state: State{RTT: r.RTT}}
 		p.markLocked(g, true)
+	}
+	if !p.running {
+		p.publishLocked(time.Now())
 	}
 	p.poke()
 }
@@ -256,10 +261,12 @@ func (p *Prober) settleLocked(now time.Time) {
 		}
 	}
 	p.size = size
-	if p.running {
-		for _, probe := range added {
-			p.introduceLocked(probe, now)
-		}
+	if !p.running {
+		p.publishLocked(now)
+		return
+	}
+	for _, probe := range added {
+		p.introduceLocked(probe, now, len(added))
 	}
 	p.poke()
 }
@@ -287,7 +294,7 @@ func (p *Prober) reconcileLocked(g *group, size int) (added []*probed) {
 			added = append(added, probe)
 			p.markLocked(g, false)
 		}
-		probe.own, probe.health = t.Health, t.Health.or(p.policy.Health)
+		probe.own, probe.health = t.Health, healthOf(t.Health, p.policy.Health)
 	}
 	return added
 }

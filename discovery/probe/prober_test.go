@@ -219,6 +219,20 @@ func TestFirstChecks(t *testing.T) {
 	})
 }
 
+// A new target does not wait behind those that were there before.
+func TestNewTarget(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := newNetwork()
+		p := start(t, n, probe.Config{})
+		targets := crowd(250, 4)
+		p.SetTargets(targets)
+		time.Sleep(time.Minute)
+		fresh := target("fresh", at(5000))
+		p.SetTargets(append(targets, fresh))
+		await(t, p, fresh, probe.Up, 200*time.Millisecond)
+	})
+}
+
 // Nothing is published while nothing changes, and noise is nothing.
 func TestQuiet(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -462,17 +476,15 @@ func TestOurOwnFault(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newNetwork()
 		p := start(t, n, probe.Config{})
-		up, fresh := target("east", at(1)), target("east", at(2))
-		n.set(at(2), noRoute)
-		p.SetTargets([]probe.Target{up, fresh})
+		up := target("east", at(1))
+		p.SetTargets([]probe.Target{up})
 		await(t, p, up, probe.Up, time.Second)
 		n.set(at(1), exhaust)
 		time.Sleep(time.Minute)
 		require.Equal(t, probe.Up, p.Snapshot().State(up).Status)
 		require.Contains(t, p.Snapshot().State(up).Error, "too many open files")
-		require.Equal(t, probe.Unknown, p.Snapshot().State(fresh).Status, "this machine has no way there")
 
-		n.set(at(1), noRoute) // it was reached before: now the network says that it can't be
+		n.set(at(1), noRoute)
 		await(t, p, up, probe.Down, 16*time.Second)
 	})
 }
@@ -518,15 +530,38 @@ func TestAdopt(t *testing.T) {
 		p.SetTargets(targets)
 		await(t, p, targets[0], probe.Down, 16*time.Second)
 		stop()
-		second, stop := startUntil(t, n, probe.Config{})
-		defer stop()
+		second, err := probe.New(probe.Config{Dial: n.dial})
+		require.NoError(t, err)
 		second.SetTargets(targets)
-		for _, results := range p.Snapshot().All() {
-			second.Adopt(results)
+		adopt := func() {
+			for _, results := range p.Snapshot().All() {
+				second.Adopt(results)
+			}
 		}
+		same := func() {
+			for _, target := range targets {
+				require.Equal(t, p.Snapshot().State(target), second.Snapshot().State(target))
+			}
+		}
+		adopt()
+		same()
+		n.set(at(0), accept)
+		stop = run(t, p)
+		await(t, p, targets[0], probe.Up, time.Minute)
+		adopt()
+		same()
+		n.set(at(0), refuse)
+		await(t, p, targets[0], probe.Down, time.Minute)
+		adopt()
+		same()
+		stop()
 		second.Adopt([]probe.Result{{Target: target("nobody", at(9)), State: probe.State{Status: probe.Down}}})
+
+		defer run(t, second)()
 		time.Sleep(time.Millisecond)
-		require.Equal(t, probe.Down, second.Snapshot().State(targets[0]).Status)
+		second.Adopt([]probe.Result{{Target: targets[0], State: probe.State{Status: probe.Up}}})
+		time.Sleep(time.Millisecond)
+		require.Equal(t, probe.Down, second.Snapshot().State(targets[0]).Status, "what it has found itself counts")
 		time.Sleep(time.Minute)
 		require.Equal(t, probe.Down, second.Snapshot().State(targets[0]).Status)
 		require.Equal(t, probe.Up, second.Snapshot().State(targets[1]).Status)

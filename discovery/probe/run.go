@@ -73,7 +73,7 @@ func (p *Prober) begin() bool {
 		p.scheduleLookupLocked(g)
 		for _, probe := range g.probes {
 			probe.record.forget()
-			p.introduceLocked(probe, now)
+			p.introduceLocked(probe, now, p.targets)
 		}
 	}
 	return true
@@ -90,14 +90,12 @@ func (p *Prober) end() {
 			probe.job.index = 0
 		}
 	}
-	if p.urgent || p.lazy {
-		p.publishLocked(time.Now())
-	}
+	p.publishLocked(time.Now())
 }
 
-// introduceLocked schedules a target's first check: soon, but after the
-// newcomers before it.
-func (p *Prober) introduceLocked(probe *probed, now time.Time) {
+// introduceLocked schedules the first check of one of so many new targets:
+// soon, but after the newcomers of its cluster before it.
+func (p *Prober) introduceLocked(probe *probed, now time.Time, among int) {
 	g := probe.group
 	due := g.newcomer
 	if due.Before(now) {
@@ -109,7 +107,7 @@ func (p *Prober) introduceLocked(probe *probed, now time.Time) {
 		g.newcomer = due.Add(max(step, newcomers))
 	}
 	// All together are spread over no more than an interval.
-	spread := min(newcomers*time.Duration(p.targets), probe.health.period())
+	spread := min(newcomers*time.Duration(among), probe.health.period())
 	p.queue.at(&probe.job, due.Add(time.Duration(p.cfg.Random()*float64(spread))))
 }
 
@@ -130,12 +128,12 @@ func (p *Prober) step(now time.Time) (next *job, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wait = time.Hour
-	if due, pending := p.publicationLocked(); pending {
+	for due, pending := p.publicationLocked(); pending; due, pending = p.publicationLocked() {
 		if now.Before(due) {
 			wait = due.Sub(now)
-		} else {
-			p.publishLocked(now)
+			break
 		}
+		p.publishLocked(now) // what has to wait makes another one due later
 	}
 	if len(p.queue) == 0 || p.inFlight >= p.policy.Limits.InFlight {
 		return nil, wait // whoever changes that wakes us
@@ -189,18 +187,28 @@ func (p *Prober) check(ctx context.Context, probe *probed) {
 		r.outcome = ours
 	}
 
+	if p.take(ctx, probe, r, start, now) {
+		p.logChange(probe.target, r)
+	}
+}
+
+// take takes a check's result in, schedules the next, and tells whether there
+// is a change to log.
+func (p *Prober) take(ctx context.Context, probe *probed, r result, start, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.inFlight--
 	if probe.gone || ctx.Err() != nil {
-		return
+		return false
 	}
 	p.metrics.count(probe.target.Check, r)
+	was := probe.record.status
 	p.storeLocked(probe, r, now)
 	p.queue.at(&probe.job, probe.record.next(start, probe.health, p.policy.Damping, p.cfg.Random()))
+	// That a new target is up changes no answer.
+	return probe.record.status != was && (was != Unknown || r.outcome != good)
 }
 
-// storeLocked takes a check's result in.
 func (p *Prober) storeLocked(probe *probed, r result, now time.Time) {
 	rec := &probe.record
 	if r.rtt > 0 {
@@ -210,27 +218,18 @@ func (p *Prober) storeLocked(probe *probed, r result, now time.Time) {
 		probe.detail = r.detail
 		p.markLocked(probe.group, false)
 	}
-	if r.outcome == ours || r.outcome == unreachable && rec.status == Unknown {
-		// It says nothing of the target: the second is an address of a family
-		// that this machine has no way for, until it was reached once.
-		return
-	}
 	switch {
+	case r.outcome == ours:
 	case rec.observe(now, r.outcome == good, probe.health, p.policy.Damping):
 		p.metrics.change(rec.status)
 		p.markLocked(probe.group, true)
-		p.logChange(probe)
 	case rec.rtt.moved(probe.told.state.RTT):
 		p.markLocked(probe.group, false)
 	}
 }
 
-// logChange logs what changes answers; that a new target is up doesn't.
-func (p *Prober) logChange(probe *probed) {
-	t, rec := probe.target, &probe.record
-	if rec.status == Up && rec.changed.IsZero() {
-		return
-	}
+// logChange logs a change of status to what a check has just found.
+func (p *Prober) logChange(t Target, r result) {
 	args := []any{"cluster", t.Cluster, "address", t.Addr, "port", t.Port}
 	if t.Host != "" {
 		args = append(args, "host", t.Host)
@@ -238,10 +237,10 @@ func (p *Prober) logChange(probe *probed) {
 	if t.Key != "" {
 		args = append(args, "key", t.Key)
 	}
-	if rec.status == Down {
-		p.log.Warn("target is down", append(args, "error", probe.detail)...)
-	} else {
+	if r.outcome == good {
 		p.log.Info("target is up", args...)
+	} else {
+		p.log.Warn("target is down", append(args, "error", r.detail)...)
 	}
 }
 
@@ -258,20 +257,27 @@ func (p *Prober) lookup(ctx context.Context, g *group) {
 		found, err = p.cfg.Resolve(lookupCtx, name)
 	}
 
+	if p.learn(ctx, g, name, found, err) {
+		p.log.Warn("gateway host name not resolved", "cluster", g.cluster, "host", name, "error", err)
+	}
+}
+
+// learn takes a lookup's result in, schedules the next, and tells whether it is
+// the first one that failed.
+func (p *Prober) learn(ctx context.Context, g *group, name string, found []netip.Addr, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.inFlight--
 	g.names.busy = false
 	if ctx.Err() != nil || p.groups[g.cluster] != g {
-		return
+		return false
 	}
 	now := time.Now()
-	if err != nil && g.names.failsFirst(name) {
-		p.log.Warn("gateway host name not resolved", "cluster", g.cluster, "host", name, "error", err)
-	}
+	failsFirst := err != nil && g.names.failsFirst(name)
 	if g.names.store(name, found, err, now) {
 		g.expand(p.policy.Limits.PerCluster, p.policy.Fit)
 		p.settleLocked(now)
 	}
 	p.scheduleLookupLocked(g)
+	return failsFirst
 }
