@@ -246,17 +246,6 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-// Where this machine has no way at all, as a Pod without IPv6 has none to IPv6,
-// the gateway is not to blame.
-func TestCheckNoRoute(t *testing.T) {
-	nowhere := netip.MustParseAddrPort("[2001:db8::1]:443")
-	if routed(nowhere) {
-		t.Skip("this machine has IPv6")
-	}
-	require.Equal(t, ours, once(t, nil, nowhere, Target{}, ours).outcome)
-	require.True(t, routed(netip.MustParseAddrPort("127.0.0.1:9")))
-}
-
 func FuzzReadStatus(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"))
 	f.Add([]byte("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n"))

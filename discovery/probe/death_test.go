@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -23,12 +24,26 @@ import (
 // listenAt has this test's binary be a gateway that somebody may kill.
 const listenAt = "ISTHMUS_TEST_LISTEN"
 
+// checkOne has it make one check and print what came of it.
+const checkOne = "ISTHMUS_TEST_CHECK"
+
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(listenAt); addr != "" {
 		_ = http.ListenAndServe(addr, http.NotFoundHandler()) // until it is killed
 		os.Exit(1)
 	}
+	if addr := os.Getenv(checkOne); addr != "" {
+		printCheck(addr)
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
+}
+
+// printCheck is what the process in the namespace does.
+func printCheck(addr string) {
+	at := netip.MustParseAddrPort(addr)
+	r := checker{dial: dialTCP}.check(context.Background(), Target{Addr: at.Addr(), Port: at.Port()}, time.Minute)
+	fmt.Print(outcomeNames[r.outcome], " ", r.detail)
 }
 
 // gateway is something on loopback that can be broken and mended.

@@ -28,6 +28,7 @@ const (
 	refuse       // nobody listens
 	drop         // packets get lost
 	exhaust      // this machine has no descriptor left
+	stall        // this process stands still for a minute
 	noRoute      // a router says that there is no way
 )
 
@@ -98,6 +99,9 @@ func (n *network) dial(ctx context.Context, a netip.AddrPort) (net.Conn, error) 
 		return fail(os.NewSyscallError("socket", syscall.EMFILE))
 	case noRoute:
 		return fail(os.NewSyscallError("connect", syscall.ENETUNREACH))
+	case stall: // ctx ends while nobody runs
+		time.Sleep(time.Minute)
+		return fail(context.DeadlineExceeded)
 	case drop:
 		<-ctx.Done()
 		return fail(ctx.Err())

@@ -58,7 +58,7 @@ type group struct {
 	// left out, at most Limits.PerCluster.
 	expanded []Target
 	unfit    int  // addresses of expanded that are not fit
-	beyond   int  // addresses that the limit of a cluster left out
+	beyond   int  // addresses and names that limits of a cluster left out
 	stale    bool // probes are not those of expanded yet
 	names    names
 	probes   map[Target]*probed // by identity
@@ -123,7 +123,11 @@ func (g *group) expand(limit int, fit func(netip.Addr) bool) {
 			add(t)
 			continue
 		}
-		for _, a := range g.names.addrs(t.Host) {
+		addrs, kept := g.names.addrs(t.Host)
+		if !kept {
+			g.beyond++
+		}
+		for _, a := range addrs {
 			t.Addr = a
 			add(t)
 		}

@@ -1,6 +1,7 @@
 package probe_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -19,15 +20,19 @@ func TestMetrics(t *testing.T) {
 		registry := prometheus.NewPedanticRegistry()
 		n := newNetwork()
 		n.set(at(1), refuse)
-		p := start(t, n, probe.Config{Registerer: registry})
+		p := start(t, n, probe.Config{Registerer: registry, Resolve: newDNS().resolve})
 		second := start(t, n, probe.Config{Registerer: registry, Purpose: "external"})
 		second.SetTargets([]probe.Target{target("vms", at(7))})
-		p.SetTargets([]probe.Target{
+		var names []probe.Target
+		for i := range 35 { // three too many
+			names = append(names, named("north", fmt.Sprint("h", i)))
+		}
+		p.SetTargets(append(names, []probe.Target{
 			target("east", at(0)), target("east", at(1)),
 			{Cluster: "east", Addr: netip.MustParseAddr("127.0.0.1"), Port: 1},
 			{Cluster: "east", Port: 1}, // neither address nor host
 			{Cluster: "east", Addr: at(1).Addr().Next(), Port: 1, Host: "evil host"},
-		})
+		}...))
 		time.Sleep(time.Minute)
 		text := scrape(t, registry)
 		for _, line := range []string{
@@ -39,10 +44,10 @@ func TestMetrics(t *testing.T) {
 			`isthmus_probe_changes_total{purpose="gateway",to="down"} 1`,
 			`isthmus_probe_changes_total{purpose="gateway",to="up"} 1`,
 			`isthmus_probe_changes_total{purpose="external",to="up"} 1`,
-			`isthmus_probe_left_out_targets{purpose="gateway",reason="refused"} 2`,
+			`isthmus_probe_left_out_targets{purpose="gateway",reason="refused"} 5`,
 			`isthmus_probe_left_out_targets{purpose="gateway",reason="unfit"} 1`,
 			`isthmus_probe_left_out_targets{purpose="gateway",reason="total"} 0`,
-			`isthmus_probe_in_flight{purpose="gateway"} 0`,
+			`isthmus_probe_in_flight{purpose="gateway"} 1`,
 		} {
 			require.Contains(t, text, line+"\n")
 		}

@@ -64,11 +64,14 @@ func (n *names) keep(wanted []Target, now time.Time) {
 	n.hosts = hosts
 }
 
-func (n *names) addrs(name string) []netip.Addr {
-	if h := n.hosts[name]; h != nil {
-		return h.found
+// addrs are what a name was last found to have; kept is false for one that is
+// beyond maxNames.
+func (n *names) addrs(name string) (addrs []netip.Addr, kept bool) {
+	h := n.hosts[name]
+	if h == nil {
+		return nil, false
 	}
-	return nil
+	return h.found, true
 }
 
 // next is the name whose lookup is due first; "" when there is none.

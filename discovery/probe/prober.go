@@ -87,8 +87,7 @@ type Prober struct {
 	starts   time.Time // when the next check may start
 
 	urgent, lazy bool      // a change waits to be published
-	published    time.Time // the last snapshot
-	relaxed      time.Time // the last one that took in lazy changes
+	published    time.Time // when that was done last
 }
 
 // probed is one target that is checked; guarded by Prober.mu but for target.

@@ -483,8 +483,12 @@ func TestOurOwnFault(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Equal(t, probe.Up, p.Snapshot().State(up).Status)
 		require.Contains(t, p.Snapshot().State(up).Error, "too many open files")
+		n.set(at(1), stall)
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, probe.Up, p.Snapshot().State(up).Status)
 
 		n.set(at(1), noRoute)
+		time.Sleep(time.Minute) // for the last that stalls
 		await(t, p, up, probe.Down, 16*time.Second)
 	})
 }

@@ -12,7 +12,7 @@ func (p *Prober) publicationLocked() (due time.Time, pending bool) {
 	case p.urgent:
 		return p.published.Add(gather), true
 	case p.lazy:
-		return p.relaxed.Add(quietRTT), true
+		return p.published.Add(quietRTT), true
 	}
 	return time.Time{}, false
 }
@@ -49,7 +49,7 @@ func (p *Prober) publishLocked(now time.Time) {
 		}
 	}
 	p.urgent, p.lazy = false, false
-	p.published, p.relaxed = now, now
+	p.published = now
 	// What moved within quietRTT of its last publication waits for its time.
 	for _, g := range p.groups {
 		p.lazy = p.lazy || g.dirty
