@@ -59,7 +59,7 @@ func routed(addr netip.AddrPort) bool {
 	if err != nil {
 		return false
 	}
-	conn.Close()
+	_ = conn.Close()
 	return true
 }
 

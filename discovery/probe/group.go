@@ -137,13 +137,13 @@ func (g *group) expand(limit int, fit func(netip.Addr) bool) {
 // allotment is how many targets each cluster may have so that all together
 // stay within total, if each takes no more than it needs: who needs less than
 // an even part leaves the rest to the others (max-min fairness). It is total
-// when there is enough for all.
+// when there is enough for all, and 1 at least, whatever total is.
 func allotment(needs []int, total int) int {
 	sorted := slices.Sorted(slices.Values(needs))
 	left := total
 	for i, need := range sorted {
 		if even := left / (len(sorted) - i); need > even {
-			return even
+			return max(even, 1)
 		}
 		left -= need
 	}

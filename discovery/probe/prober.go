@@ -3,6 +3,7 @@ package probe
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -129,8 +130,10 @@ func New(cfg Config) (*Prober, error) {
 	}
 	p.current.Store(newSnapshot())
 	var err error
-	p.metrics, err = newMetrics(cfg.Registerer, cfg.Purpose, p)
-	return p, err
+	if p.metrics, err = newMetrics(cfg.Registerer, cfg.Purpose, p); err != nil {
+		return nil, fmt.Errorf("prober: %w", err)
+	}
+	return p, nil
 }
 
 // Snapshot is the state of all targets as last published. It never waits.
@@ -185,9 +188,9 @@ func (p *Prober) SetPolicy(policy Policy) error {
 		g.expand(p.policy.Limits.PerCluster, p.policy.Fit)
 		for _, probe := range g.probes {
 			probe.health = healthOf(probe.own, p.policy.Health)
-			latest := now.Add(time.Duration(p.cfg.Random() * float64(probe.health.period())))
-			if probe.job.index > 0 && probe.job.due.After(latest) {
-				p.queue.at(&probe.job, latest)
+			period := probe.health.period()
+			if probe.job.index > 0 && probe.job.due.Sub(now) > period {
+				p.queue.at(&probe.job, now.Add(time.Duration(p.cfg.Random()*float64(period))))
 			}
 		}
 	}

@@ -337,6 +337,13 @@ func TestSetPolicy(t *testing.T) {
 		await(t, p, gateway, probe.Up, time.Second)
 		require.Error(t, p.SetPolicy(probe.Policy{Health: probe.Health{Interval: time.Nanosecond}}))
 		require.NoError(t, p.SetPolicy(probe.Policy{}))
+		time.Sleep(5 * time.Second)
+		before := len(n.began(at(1)))
+		for range 60 { // the same again
+			require.NoError(t, p.SetPolicy(probe.Policy{}))
+			time.Sleep(time.Second)
+		}
+		requireGaps(t, n.began(at(1))[before:], 4500*time.Millisecond, 5100*time.Millisecond)
 		n.set(at(1), refuse)
 		await(t, p, gateway, probe.Down, 16*time.Second)
 		require.NoError(t, p.SetPolicy(probe.Policy{Fit: func(netip.Addr) bool { return false }}))
@@ -422,6 +429,9 @@ func TestTotalLimit(t *testing.T) {
 		require.Equal(t, []int{5, 30, 65, 0}, sizes())
 		p.SetTargets(targets[5:35])
 		require.Equal(t, []int{0, 30, 0, 0}, sizes())
+		require.NoError(t, p.SetPolicy(probe.Policy{Limits: probe.Limits{Total: 2}}))
+		p.SetTargets(targets)
+		require.Equal(t, []int{1, 1, 1, 1}, sizes(), "no cluster goes without")
 	})
 }
 
