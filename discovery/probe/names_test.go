@@ -132,6 +132,21 @@ func TestHostileNames(t *testing.T) {
 	})
 }
 
+// However often its targets change, a cluster has one lookup running.
+func TestOneLookup(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n, d := newNetwork(), newDNS()
+		p := start(t, n, probe.Config{Resolve: d.resolve})
+		for i := range 100 {
+			p.SetTargets([]probe.Target{named("evil", "a.example"), named("evil", fmt.Sprintf("b%d.example", i))})
+			time.Sleep(100 * time.Millisecond)
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		require.Equal(t, 1, d.most)
+	})
+}
+
 // A name with many addresses takes no more than its cluster's part.
 func TestManyAddresses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
