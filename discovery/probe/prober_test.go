@@ -581,6 +581,28 @@ func TestStandby(t *testing.T) {
 	})
 }
 
+// What was counted before a pause is no part of what follows it.
+func TestPause(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := newNetwork()
+		p, stop := startUntil(t, n, probe.Config{})
+		gateway := target("east", at(1))
+		p.SetTargets([]probe.Target{gateway})
+		await(t, p, gateway, probe.Up, time.Second)
+		n.set(at(1), refuse)
+		for before := len(n.began(at(1))); len(n.began(at(1))) < before+2; {
+			time.Sleep(time.Millisecond)
+		}
+		stop()
+		time.Sleep(time.Hour)
+		defer run(t, p)()
+		time.Sleep(time.Second)
+		n.set(at(1), accept)
+		time.Sleep(time.Minute)
+		require.Less(t, p.Snapshot().State(gateway).Since, time.Now().Add(-time.Hour), "one failure in a row is not three")
+	})
+}
+
 // A prober that takes over knows what the one before knew.
 func TestAdopt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
