@@ -126,3 +126,10 @@ func TestHealthValidate(t *testing.T) {
 		}
 	}
 }
+
+func TestHealthOf(t *testing.T) {
+	prober := Health{Interval: time.Second, Timeout: 500 * time.Millisecond, Unhealthy: 4, Healthy: 1}
+	require.Equal(t, prober, healthOf(Health{}, prober))
+	require.Equal(t, Health{3 * time.Second, 500 * time.Millisecond, 4, 1}, healthOf(Health{Interval: 3 * time.Second}, prober))
+	require.Equal(t, prober, healthOf(Health{Timeout: 2 * time.Second}, prober), "longer than the interval")
+}
