@@ -32,6 +32,8 @@ type answers struct {
 	// scoped answers; see scope.go.
 	scope  scope
 	scopes scopes
+	// imports are built at the first query in an MCS zone; see imported.go.
+	imports atomic.Pointer[imported]
 }
 
 // viewpoint is a place to look at a link's table from. Stanzas that share a
@@ -40,6 +42,7 @@ type answers struct {
 type viewpoint struct {
 	link     link
 	names    *resolver
+	reverse  *reverser          // nil in a link that never has reverse zones
 	locality discovery.Locality // of the Corefile; empty takes the view's
 	serial   serial
 }

@@ -10,6 +10,7 @@ const (
 	ReasonNoAddress  = "no address"
 	ReasonNoGateway  = "no gateway"
 	ReasonUnresolved = "gateway host name not resolved"
+	ReasonNoHost     = "gateway host name has no address"
 	ReasonRefused    = "address is loopback, link-local or a metadata service"
 )
 
@@ -115,6 +116,8 @@ func outReason(c Candidate) string {
 		return ReasonNoGateway
 	case Unresolved:
 		return ReasonUnresolved
+	case NoHost:
+		return ReasonNoHost
 	case Refused:
 		return ReasonRefused
 	}
