@@ -70,31 +70,31 @@ func (a *answers) targetsIn(zone string) *targets {
 // gives that "a very small chance of being selected".
 func srvWeights(verdicts []locality.Verdict) []uint16 {
 	weights := make([]uint16, len(verdicts))
-	var sums [locality.Tiers]uint64
-	var counts [locality.Tiers]uint64
+	var sums [locality.MaxPriorities]uint64
+	var counts [locality.MaxPriorities]uint64
 	for _, v := range verdicts {
 		if v.Tier != locality.TierOut {
-			sums[v.Tier] += v.Weight
-			counts[v.Tier]++
+			sums[v.Priority] += v.Weight
+			counts[v.Priority]++
 		}
 	}
-	for t, sum := range sums {
+	for priority, sum := range sums {
 		if sum <= math.MaxUint16 {
 			for i, v := range verdicts {
-				if v.Tier == locality.Tier(t) {
+				if v.Tier != locality.TierOut && v.Priority == priority {
 					weights[i] = uint16(v.Weight)
 				}
 			}
 			continue
 		}
-		scaleTier(weights, verdicts, locality.Tier(t), sum, math.MaxUint16-counts[t])
+		scaleTier(weights, verdicts, priority, sum, math.MaxUint16-counts[priority])
 	}
 	return weights
 }
 
 // scaleTier gives each candidate of a tier 1 and divides the rest among them
 // in proportion.
-func scaleTier(weights []uint16, verdicts []locality.Verdict, t locality.Tier, sum, rest uint64) {
+func scaleTier(weights []uint16, verdicts []locality.Verdict, priority int, sum, rest uint64) {
 	type part struct {
 		index     int
 		remainder uint64
@@ -102,7 +102,7 @@ func scaleTier(weights []uint16, verdicts []locality.Verdict, t locality.Tier, s
 	var parts []part
 	left := rest
 	for i, v := range verdicts {
-		if v.Tier != t {
+		if v.Tier == locality.TierOut || v.Priority != priority {
 			continue
 		}
 		hi, lo := bits.Mul64(v.Weight, rest)
@@ -121,7 +121,7 @@ func scaleTier(weights []uint16, verdicts []locality.Verdict, t locality.Tier, s
 type srvItem struct {
 	candidate int
 	port      uint16
-	tier      locality.Tier
+	priority  int
 	key       float64 // orders the items of a tier
 }
 
@@ -180,7 +180,7 @@ func (q *query) srv(a *answers, one int, n name) (*dns.Msg, result) {
 				continue
 			}
 			key := q.exponential() / float64(t.weights[i])
-			items = append(items, srvItem{candidate: i, port: port, tier: v.Tier, key: key})
+			items = append(items, srvItem{candidate: i, port: port, priority: v.Priority, key: key})
 		}
 	}
 	if len(items) == 0 {
@@ -190,7 +190,7 @@ func (q *query) srv(a *answers, one int, n name) (*dns.Msg, result) {
 		return nil, a.nothing()
 	}
 	slices.SortFunc(items, func(x, y srvItem) int {
-		return cmp.Or(cmp.Compare(x.tier, y.tier), cmp.Compare(x.key, y.key))
+		return cmp.Or(cmp.Compare(x.priority, y.priority), cmp.Compare(x.key, y.key))
 	})
 	return q.srvReply(a, t, items[:min(len(items), maxSRV)]), resultAnswer
 }

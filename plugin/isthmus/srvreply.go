@@ -41,7 +41,7 @@ func (q *query) srvReply(a *answers, t *targets, items []srvItem) *dns.Msg {
 	for i := range items {
 		item, rr := &items[i], &records[i].srv
 		rr.Hdr = q.header(dns.TypeSRV)
-		rr.Priority = uint16(item.tier)
+		rr.Priority = uint16(item.priority)
 		rr.Weight = t.weights[item.candidate]
 		rr.Port = item.port
 		rr.Target = t.names[item.candidate]

@@ -47,32 +47,21 @@ func (q *query) why(a *answers) (*dns.Msg, result) {
 }
 
 // whyRank puts what is in before what stands by, and that before what is out.
-func whyRank(v locality.Verdict) locality.Tier {
+func whyRank(v locality.Verdict) int {
 	switch {
 	case v.In:
 		return 0
 	case v.Tier == locality.TierOut:
-		return locality.Tiers + 1
+		return locality.MaxPriorities + 1
 	}
-	return v.Tier + 1
+	return v.Priority + 1
 }
 
 // whyLine is the form that people read and `isthmus explain` shares:
 //
 //	east: in tier=3(other) share=60% ready=3/3 gateway=192.0.2.1 rule="…"
 func whyLine(c locality.Candidate, v locality.Verdict, way *addresses) string {
-	var b strings.Builder
-	b.WriteString(c.Cluster)
-	switch {
-	case v.In:
-		fmt.Fprintf(&b, ": in tier=%d(%s) share=%s%%", int(v.Tier), v.Tier, strconv.FormatFloat(v.Share*100, 'g', 3, 64))
-	case v.Tier == locality.TierOut:
-		b.WriteString(": out")
-	default:
-		fmt.Fprintf(&b, ": standby tier=%d(%s)", int(v.Tier), v.Tier)
-	}
-	fmt.Fprintf(&b, " ready=%d/%d %s rule=%q", c.Ready, c.Total, whyWay(way), v.Reason)
-	return b.String()
+	return fmt.Sprintf("%s: %s ready=%d/%d %s rule=%q", c.Cluster, v.Standing(), c.Ready, c.Total, whyWay(way), v.Rule())
 }
 
 func whyWay(way *addresses) string {

@@ -53,7 +53,7 @@ func TestDecideTiers(t *testing.T) {
 			},
 			want: []locality.Verdict{
 				{Tier: locality.TierOwn, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
-				{Tier: locality.TierZone, Weight: 90, Reason: locality.ReasonStandby},
+				{Tier: locality.TierZone, Priority: 1, Weight: 90, Reason: locality.ReasonStandby},
 			},
 		},
 		{
@@ -67,9 +67,9 @@ func TestDecideTiers(t *testing.T) {
 			},
 			want: []locality.Verdict{
 				{Tier: locality.TierOut, Reason: locality.ReasonNoReady},
-				{Tier: locality.TierRegion, Weight: 9, Reason: locality.ReasonStandby},
-				{Tier: locality.TierZone, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
-				{Tier: locality.TierOther, Weight: 9, Reason: locality.ReasonStandby},
+				{Tier: locality.TierRegion, Priority: 2, Weight: 9, Reason: locality.ReasonStandby},
+				{Tier: locality.TierZone, Priority: 1, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierOther, Priority: 3, Weight: 9, Reason: locality.ReasonStandby},
 			},
 		},
 		{
@@ -80,8 +80,8 @@ func TestDecideTiers(t *testing.T) {
 				candidate("light", "us-west1/us-west1-c", 2),
 			},
 			want: []locality.Verdict{
-				{Tier: locality.TierRegion, Weight: 6, Share: 0.75, In: true, Reason: locality.ReasonChosen},
-				{Tier: locality.TierRegion, Weight: 2, Share: 0.25, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierRegion, Priority: 2, Weight: 6, Share: 0.75, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierRegion, Priority: 2, Weight: 2, Share: 0.25, In: true, Reason: locality.ReasonChosen},
 			},
 		},
 		{
@@ -92,7 +92,7 @@ func TestDecideTiers(t *testing.T) {
 				{Tier: locality.TierOut, Reason: locality.ReasonUnresolved},
 				{Tier: locality.TierOut, Reason: locality.ReasonNoGateway},
 				{Tier: locality.TierOut, Reason: locality.ReasonNoAddress},
-				{Tier: locality.TierOther, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierOther, Priority: 3, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
 			},
 		},
 		{
@@ -100,8 +100,8 @@ func TestDecideTiers(t *testing.T) {
 			viewer:     locality.Viewer{},
 			candidates: []locality.Candidate{candidate("", "", 1), candidate("east", "us-east1", 1)},
 			want: []locality.Verdict{
-				{Tier: locality.TierOther, Weight: 1, Share: 0.5, In: true, Reason: locality.ReasonChosen},
-				{Tier: locality.TierOther, Weight: 1, Share: 0.5, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierOther, Priority: 3, Weight: 1, Share: 0.5, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierOther, Priority: 3, Weight: 1, Share: 0.5, In: true, Reason: locality.ReasonChosen},
 			},
 		},
 		{name: "no candidate", viewer: viewer, want: []locality.Verdict{}},
