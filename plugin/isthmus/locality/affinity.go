@@ -33,18 +33,20 @@ func (p *Plan) PickFor(client uint64) int {
 	best, least := 0, math.Inf(1)
 	for i := range p.keyed {
 		k := &p.keyed[i]
-		if d := exponential(mix(client^k.key)) * k.inverse; d < least {
+		u := uniform(mix(client ^ k.key))
+		// -ln(u) is 1 - u or more, which spares most logarithms.
+		if (1-u)*k.inverse >= least {
+			continue
+		}
+		if d := -math.Log(u) * k.inverse; d < least {
 			best, least = i, d
 		}
 	}
 	return p.chosen[best]
 }
 
-// exponential makes a number of the exponential distribution from a uniformly
-// distributed one. It is neither 0 nor infinite.
-func exponential(h uint64) float64 {
-	return -math.Log((float64(h>>12) + 0.5) / (1 << 52))
-}
+// uniform makes a number between 0 and 1, neither of them, from 64 bits.
+func uniform(h uint64) float64 { return (float64(h>>12) + 0.5) / (1 << 52) }
 
 // ClientHash makes a client's number from its address. The whole address
 // counts, also of IPv6: Kubernetes gives each node a /64, so by prefixes all

@@ -92,12 +92,13 @@ func (d *decision) detail(v *Verdict, at *place) string {
 }
 
 // portionWeight is a candidate's weight among all that a distribute rule names,
-// as they are one tier: its part of 2^32, what its pattern gets included. Where
-// weights are of one pattern they needn't be the products of endpoints, of
-// which another pattern has more or fewer.
+// as they are one tier: its part of 10,000, with what its pattern gets.
 func (d *decision) portionWeight(at *place, weight uint64) uint64 {
+	const parts = 10_000
 	load := d.groups[2*at.pattern].load + d.groups[2*at.pattern+1].load
-	return max(scale(load>>30, weight, d.groups[at.group].weight), 1)
+	// Rounded to the nearest; what is small is not nothing.
+	double := scale(2*parts, scale(load, weight, d.groups[at.group].weight), one)
+	return max((double+1)/2, 1)
 }
 
 // divide gives each chosen candidate its part of all 64-bit numbers.

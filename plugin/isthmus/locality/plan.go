@@ -20,7 +20,8 @@ type Verdict struct {
 	// In tells whether it gets any answers now.
 	In bool
 	// Stale tells that what is known of the candidate may be outdated; an
-	// answer that names it says so (Extended DNS Error 3).
+	// answer that names it says so (Extended DNS Error 3). False when it is
+	// out.
 	Stale bool
 	// Band is its latency band, to be given to the next decision.
 	Band Band
@@ -41,8 +42,8 @@ func (v Verdict) Rule() string {
 	switch {
 	case v.frozen:
 		return rule + "; silent with most others, so it is we who are cut off"
-	case v.Stale && v.Tier != TierOut:
-		return rule + "; silent, so one tier lower"
+	case v.Stale:
+		return rule + "; silent, so one tier further"
 	}
 	return rule
 }

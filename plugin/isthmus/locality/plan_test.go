@@ -3,6 +3,7 @@ package locality_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -164,12 +165,15 @@ func TestPickEdges(t *testing.T) {
 }
 
 func TestPickAllocs(t *testing.T) {
-	plan := locality.Decide(viewer, locality.Policy{}, many(300))
+	plan := locality.Decide(viewer, affine(t), many(300))
 	var r uint64
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		r += 1 << 50
 		plan.Pick(r)
+		plan.PickFor(r)
 	}))
+	addr := netip.MustParseAddr("2001:db8::1")
+	require.Zero(t, testing.AllocsPerRun(1000, func() { locality.ClientHash(addr) }))
 }
 
 func many(n int) []locality.Candidate {
@@ -180,28 +184,41 @@ func many(n int) []locality.Candidate {
 	return candidates
 }
 
-func BenchmarkPick(b *testing.B) {
+func BenchmarkPick(b *testing.B)    { benchmarkChoice(b, (*locality.Plan).Pick) }
+func BenchmarkPickFor(b *testing.B) { benchmarkChoice(b, (*locality.Plan).PickFor) }
+
+func benchmarkChoice(b *testing.B, choose func(*locality.Plan, uint64) int) {
 	for _, n := range []int{3, 30, 300} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			plan := locality.Decide(viewer, locality.Policy{}, many(n))
+			plan := locality.Decide(viewer, affine(b), many(n))
 			var r uint64
 			b.ReportAllocs()
 			for b.Loop() {
 				r += 0x9e3779b97f4a7c15 // steps through all of uint64 (Knuth's multiplicative constant)
-				plan.Pick(r)
+				choose(plan, r)
 			}
 		})
 	}
 }
 
+// all is a policy that has every kind of rule.
+func all(t testing.TB) locality.Policy {
+	return policyOf(t, locality.Rules{
+		Order: locality.OrderLatency, Affinity: locality.AffinityClient, Failover: failover,
+		Distribute: []locality.Distribute{{From: "*", To: map[string]uint32{"us-east1": 50, "us-east1/us-east1-b": 50}}},
+	})
+}
+
 func BenchmarkDecide(b *testing.B) {
-	for _, n := range []int{3, 30, 300} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			candidates := many(n)
-			b.ReportAllocs()
-			for b.Loop() {
-				locality.Decide(viewer, locality.Policy{}, candidates)
-			}
-		})
+	for name, policy := range map[string]locality.Policy{"default": {}, "all": all(b)} {
+		for _, n := range []int{3, 30, 300} {
+			b.Run(fmt.Sprint(name, "/", n), func(b *testing.B) {
+				candidates := many(n)
+				b.ReportAllocs()
+				for b.Loop() {
+					locality.Decide(viewer, policy, candidates)
+				}
+			})
+		}
 	}
 }

@@ -29,7 +29,7 @@ const (
 var reasons = [Reasons]struct{ text, label string }{
 	ReasonNone:       {"none", "none"},
 	ReasonChosen:     {"lowest tier with candidates", "nearest"},
-	ReasonSpill:      {"lower tiers are not healthy enough for all", "spill"},
+	ReasonSpill:      {"lower tiers are not healthy enough", "spill"},
 	ReasonDistribute: {"distribute rule", "distribute"},
 	ReasonPanic:      {"gateway down, but nothing else is left", "panic"},
 	ReasonLastResort: {"silent and gateway down, but nothing else is left", "last_resort"},

@@ -38,9 +38,8 @@ func (e FieldError) Error() string { return e.Path + ": " + e.Text }
 func (r *Routing) Validate() []FieldError {
 	c := &checker{}
 	c.rules("routing", &r.Rules)
-	c.limit("routing.services", len(r.Services), MaxOverrides)
 	seen := map[string]string{}
-	for i := range r.Services {
+	for i := range c.limit("routing.services", len(r.Services), MaxOverrides) {
 		path := fmt.Sprintf("routing.services[%d]", i)
 		c.match(path+".match", r.Services[i].Match)
 		c.once(seen, r.Services[i].Match, path, path+".match")
@@ -55,11 +54,12 @@ func (c *checker) add(path, format string, args ...any) {
 	c.wrong = append(c.wrong, FieldError{Path: path, Text: fmt.Sprintf(format, args...)})
 }
 
-// limit tells whether a list is short enough to be looked at.
-func (c *checker) limit(path string, have, most int) {
+// limit is how many items of a list are looked at: all that are allowed.
+func (c *checker) limit(path string, have, most int) int {
 	if have > most {
 		c.add(path, "has %d items, at most %d are allowed", have, most)
 	}
+	return min(have, most)
 }
 
 // once reports a value that stands at an earlier place already and so would
@@ -84,18 +84,16 @@ func (c *checker) rules(path string, r *Rules) {
 }
 
 func (c *checker) failover(path string, rules []Failover) {
-	c.limit(path, len(rules), MaxRules)
 	seen := map[string]string{}
-	for i, f := range rules {
+	for i, f := range rules[:c.limit(path, len(rules), MaxRules)] {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		c.region(at+".from", f.From)
 		c.once(seen, f.From, at, at+".from")
 		if len(f.To) == 0 {
 			c.add(at+".to", "is empty: name the regions to fail over to")
 		}
-		c.limit(at+".to", len(f.To), MaxFailover)
 		regions := map[string]string{}
-		for j, region := range f.To {
+		for j, region := range f.To[:c.limit(at+".to", len(f.To), MaxFailover)] {
 			to := fmt.Sprintf("%s.to[%d]", at, j)
 			c.region(to, region)
 			if region == f.From {
@@ -123,17 +121,17 @@ func (c *checker) region(path, region string) {
 }
 
 func (c *checker) distribute(path string, rules []Distribute) {
-	c.limit(path, len(rules), MaxRules)
 	seen := map[string]string{}
-	for i, d := range rules {
+	for i, d := range rules[:c.limit(path, len(rules), MaxRules)] {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		c.pattern(seen, at+".from", at, d.From)
 		if len(d.To) == 0 {
 			c.add(at+".to", "is empty: name the localities and their weights")
 			continue
 		}
-		c.limit(at+".to", len(d.To), MaxPortions)
-		c.portions(at+".to", d.To)
+		if c.limit(at+".to", len(d.To), MaxPortions) == len(d.To) {
+			c.portions(at+".to", d.To)
+		}
 	}
 }
 
