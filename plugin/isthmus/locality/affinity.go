@@ -54,7 +54,7 @@ func uniform(h uint64) float64 { return (float64(h>>12) + 0.5) / (1 << 52) }
 // follow them. What it costs is that a machine with temporary addresses (RFC
 // 8981) may get another cluster with the next one, a day later.
 func ClientHash(addr netip.Addr) uint64 {
-	b := addr.Unmap().As16() // neither its zone nor its form makes it another
+	b := addr.As16() // one form for both of IPv4's, without a zone
 	return mix(mix(binary.BigEndian.Uint64(b[:8])) ^ binary.BigEndian.Uint64(b[8:]))
 }
 

@@ -20,16 +20,35 @@ func TestNextBand(t *testing.T) {
 		rtt      time.Duration
 		want     locality.Band
 	}{
-		{0, 0, 0}, {5, 0, 0}, {5, -ms, 0},
-		{0, 1, 1}, {0, ms - 1, 1}, {0, ms, 2}, {0, 2*ms - 1, 2}, {0, 2 * ms, 3},
-		{0, 5 * ms, 4}, {0, 40 * ms, 7}, {0, 120 * ms, 8},
-		{0, 511 * ms, 10}, {0, 512 * ms, 11}, {0, math.MaxInt64, 11},
+		{0, 0, 0},
+		{5, 0, 0},
+		{5, -ms, 0},
+		{0, 1, 1},
+		{0, ms - 1, 1},
+		{0, ms, 2},
+		{0, 2*ms - 1, 2},
+		{0, 2 * ms, 3},
+		{0, 5 * ms, 4},
+		{0, 40 * ms, 7},
+		{0, 120 * ms, 8},
+		{0, 511 * ms, 10},
+		{0, 512 * ms, 11},
+		{0, math.MaxInt64, 11},
 		// Half as much again beyond the ends: a third below, a half above.
-		{7, 48*ms - 1, 7}, {6, 48*ms - 1, 6}, {6, 48 * ms, 7}, {7, 64 * ms * 2 / 3, 7},
-		{7, 32 * ms * 2 / 3, 7}, {7, 32*ms*2/3 - 1, 6},
-		{1, 1, 1}, {1, 1500*time.Microsecond - 1, 1}, {1, 1500 * time.Microsecond, 2},
-		{11, math.MaxInt64, 11}, {11, 342 * ms, 11}, {11, 341 * ms, 10},
-		{12, 5 * ms, 4}, {255, 5 * ms, 4}, // no band at all
+		{7, 48*ms - 1, 7},
+		{6, 48*ms - 1, 6},
+		{6, 48 * ms, 7},
+		{7, 64 * ms * 2 / 3, 7},
+		{7, 32 * ms * 2 / 3, 7},
+		{7, 32*ms*2/3 - 1, 6},
+		{1, 1, 1},
+		{1, 1500*time.Microsecond - 1, 1},
+		{1, 1500 * time.Microsecond, 2},
+		{11, math.MaxInt64, 11},
+		{11, 342 * ms, 11},
+		{11, 341 * ms, 10},
+		{12, 5 * ms, 4},
+		{255, 5 * ms, 4}, // no band at all
 	}
 	for _, tc := range tests {
 		t.Run(fmt.Sprint(tc.previous, tc.rtt), func(t *testing.T) {

@@ -2,7 +2,6 @@ package locality
 
 import (
 	"cmp"
-	"math"
 	"slices"
 )
 
@@ -115,13 +114,9 @@ func (p *Plan) divide(d *decision) {
 		}
 		sum += d.weight(i)
 		g := d.groups[at]
+		// Rounded down it is below one, since something comes after it.
 		end := g.begin + scale(g.load, sum, g.weight)
-		// A last part too small for a number ends where there is none.
-		bound := uint64(math.MaxUint64)
-		if end < one {
-			bound = end * (1 << 64 / one)
-		}
-		p.bounds = append(p.bounds, bound)
+		p.bounds = append(p.bounds, end*(1<<64/one))
 	}
 }
 

@@ -97,10 +97,13 @@ func (d *decision) load() {
 	}
 	if len(d.to) > 0 {
 		d.group(2*len(d.to), func(at *place) int {
-			if at.pattern >= 0 && at.demoted {
+			switch {
+			case at.pattern < 0:
+				return -1
+			case at.demoted:
 				return 2*at.pattern + 1
 			}
-			return max(2*at.pattern, -1)
+			return 2 * at.pattern
 		})
 		if d.distributed = distribute(d.groups, d.to); d.distributed {
 			return

@@ -71,7 +71,7 @@ func reference(members []member) []float64 {
 		var healthy, total int64
 		for _, m := range members {
 			if m.tier == p {
-				healthy, total = healthy+ready(m), total+int64(m.total)
+				healthy, total = healthy+ready(m), total+int64(max(m.total, m.ready))
 			}
 		}
 		healths[p] = new(big.Rat)
@@ -164,6 +164,12 @@ func TestEnvoyPriorityLoad(t *testing.T) {
 		{"a tier's gateways all down", []member{{tier: 1, ready: 5, total: 5, down: true}, {tier: 2, ready: 1, total: 4}, {tier: 3, ready: 5, total: 5}}, []float64{0, 35, 65}, 0},
 		{"down and not enough elsewhere", []member{{tier: 1, ready: 5, total: 5, down: true}, {tier: 2, ready: 1, total: 10}, {tier: 3, ready: 1, total: 5}}, []float64{0, 100. / 3, 200. / 3}, 0},
 		{"uneven tiers", []member{{tier: 0, ready: 1, total: 3}, {tier: 1, ready: 1, total: 4}, {tier: 1, ready: 2, total: 4}, {tier: 2, ready: 7, total: 9}}, []float64{1400. / 30, 17.5, 35, 100 - 1400./30 - 52.5}, 0},
+		{"more are ready than there are", []member{{tier: 1, ready: 5}, {tier: 1, total: 5}, {tier: 3, ready: 1, total: 1}}, []float64{70, 0, 30}, 0},
+		// The README's.
+		{"readme 3 of 4", []member{{tier: 0, ready: 3, total: 4}, {tier: 1, ready: 3, total: 3}, {tier: 3, ready: 9, total: 9}}, []float64{100, 0, 0}, 0},
+		{"readme 2 of 4", []member{{tier: 0, ready: 2, total: 4}, {tier: 1, ready: 3, total: 3}, {tier: 3, ready: 9, total: 9}}, []float64{70, 30, 0}, 0},
+		{"readme 1 of 4", []member{{tier: 0, ready: 1, total: 4}, {tier: 1, ready: 1, total: 4}, {tier: 3, ready: 9, total: 9}}, []float64{35, 35, 30}, 0},
+		{"readme not enough", []member{{tier: 0, ready: 1, total: 4}, {tier: 1, total: 3}, {tier: 3, ready: 1, total: 7}}, []float64{3500. / 55, 0, 2000. / 55}, 0},
 		{"large counts", []member{{tier: 1, ready: 1 << 29, total: 1 << 30, weight: 1 << 20}, {tier: 1, ready: 1 << 29, total: 1 << 30, weight: 1 << 20}, {tier: 3, ready: 1 << 30, total: 1 << 30, weight: 1 << 20}}, []float64{35, 35, 30}, 0},
 	}
 	require.GreaterOrEqual(t, len(tests), 30)

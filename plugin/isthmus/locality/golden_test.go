@@ -60,6 +60,10 @@ func TestExplain(t *testing.T) {
 				e us-west1 3/3 refused
 				f us-west1 3/3 drained
 				g us-west1 3/3`},
+			{name: "what if zone were drained: its endpoints are not missed", candidates: `
+				zone us-west1/us-west1-a 2/2 drained
+				peer us-west1/us-west1-a 2/2
+				central us-central1/us-central1-a 2/2`},
 		}},
 		{
 			file: "subzone", viewer: locality.Viewer{Cluster: "west", Locality: discovery.Locality{Region: "us-west1", Zone: "us-west1-a", Subzone: "rack-1"}},
@@ -104,6 +108,10 @@ func TestExplain(t *testing.T) {
 				west us-west1/us-west1-a 1/4
 				next us-west1/us-west1-b 3/3 silent
 				central us-central1/us-central1-a 9/9 silent`},
+			{name: "the own cluster is never silent to itself", rules: locality.Rules{Distribute: eighty}, candidates: `
+				west us-west1/us-west1-a 4/4 silent
+				next us-west1/us-west1-b 4/4
+				central us-central1/us-central1-a 9/9`},
 		}},
 		{file: "facts", decisions: []decision{
 			{name: "unknown is not down", candidates: `
@@ -166,6 +174,7 @@ func TestExplain(t *testing.T) {
 			for _, d := range tc.decisions {
 				candidates := readAll(t, d.candidates)
 				plan := locality.Decide(from, policyOf(t, d.rules), candidates)
+				picksMatchShares(t, plan)
 				fmt.Fprintf(&b, "# %s\n", d.name)
 				for i, c := range candidates {
 					fmt.Fprintln(&b, locality.Explain(c, plan.Verdicts[i]))

@@ -114,9 +114,23 @@ func TestPlanProperties(t *testing.T) {
 				require.True(t, plan.Verdicts[plan.Pick(r)].In)
 				require.True(t, plan.Verdicts[plan.PickFor(r)].In)
 			}
+			picksMatchShares(t, plan)
 		}
 		require.Equal(t, plan, locality.Decide(from, policy, candidates), "it is deterministic")
 	})
+}
+
+// picksMatchShares picks by evenly spaced numbers: what a candidate gets of them
+// differs from its share only at the two ends of its part.
+func picksMatchShares(t require.TestingT, plan *locality.Plan) {
+	const picks = 1 << 10
+	got := make([]float64, len(plan.Verdicts))
+	for i := range uint64(picks) {
+		got[plan.Pick(i*(1<<64/picks))]++
+	}
+	for i, v := range plan.Verdicts {
+		require.InDelta(t, v.Share*picks, got[i], 1+1e-6)
+	}
 }
 
 // The order of candidates decides nothing but the order of verdicts.

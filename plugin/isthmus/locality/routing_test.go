@@ -112,8 +112,16 @@ func TestValidate(t *testing.T) {
 		}},
 		{"services", locality.Routing{Services: []locality.Override{
 			{Match: "a/b", Rules: locality.Rules{Order: "x"}},
-			{Match: "a"}, {Match: ""}, {Match: "/b"}, {Match: "a/"}, {Match: "a/b/c"}, {Match: "A/b"}, {Match: "a/b.c"},
-			{Match: "a/b"}, {Match: "a/-*"}, {Match: "a/" + strings.Repeat("*", 64)},
+			{Match: "a"},
+			{Match: ""},
+			{Match: "/b"},
+			{Match: "a/"},
+			{Match: "a/b/c"},
+			{Match: "A/b"},
+			{Match: "a/b.c"},
+			{Match: "a/b"},
+			{Match: "a/-*"},
+			{Match: "a/" + strings.Repeat("*", 64)},
 			{Match: "c/d", Rules: locality.Rules{Distribute: to(map[string]uint32{"*": 1})}},
 		}}, []string{
 			`routing.services[0].order: "x" is no order: want locality or latency`,

@@ -1,6 +1,5 @@
 package locality
 
-
 // Tier is the kind of a tier: what its candidates have in common with the
 // viewer. It is a label of metrics and has few values; how many tiers there
 // are, and in which order, is the business of Verdict.Priority.
@@ -163,4 +162,3 @@ func nearness(v Viewer, c *Candidate) Tier {
 func isOwn(v Viewer, c *Candidate) bool { return v.Cluster != "" && v.Cluster == c.Cluster }
 
 func same(a, b string) bool { return a != "" && a == b }
-
