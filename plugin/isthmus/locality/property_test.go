@@ -94,7 +94,7 @@ func TestPlanProperties(t *testing.T) {
 			require.Equal(t, v.Tier == locality.TierOut, v.Weight == 0)
 			require.True(t, v.Priority >= 0 && v.Priority < locality.MaxPriorities)
 			require.True(t, v.Tier >= locality.TierOut && int(v.Tier) < locality.Tiers)
-			require.NotEqual(t, "out", locality.Tier(max(v.Tier, 0)).String())
+			require.Equal(t, v.Tier == locality.TierOut, v.Tier.String() == "out")
 			require.NotContains(t, []locality.Reason{locality.ReasonNone, locality.Reasons}, v.Reason)
 			require.NotEmpty(t, locality.Explain(c, v))
 			if !lives(c) {
