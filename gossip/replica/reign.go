@@ -40,11 +40,13 @@ func expired(epochs Epochs) bool {
 
 // Lead publishes until ctx ends: call it while this watcher is the elected
 // one. It takes a new epoch first, so that whatever an earlier leader still
-// sends is older than what this one says.
+// sends is older than what this one says. When ctx ends it returns as soon as the
+// cluster's other watchers have the last version: give up the Lease after that.
 func (p *Publisher) Lead(ctx context.Context, epochs Epochs) error {
 	for {
 		err := p.reign(ctx, epochs)
 		if ctx.Err() != nil {
+			p.handOver(ctx)
 			return nil
 		}
 		p.log.Warn("publishing interrupted", "error", err)
@@ -52,6 +54,7 @@ func (p *Publisher) Lead(ctx context.Context, epochs Epochs) error {
 		// by then and ctx with it, or Tenure says so.
 		select {
 		case <-ctx.Done():
+			p.handOver(ctx)
 			return nil
 		case <-time.After(epochRetry):
 		}

@@ -125,13 +125,7 @@ func (m Retirement) report(h *head) *Retired {
 // current pulls the cluster's head, and none of its records.
 func (m Retirement) current(ctx context.Context, conn grpc.ClientConnInterface) (*head, error) {
 	id := m.Identity.ID()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := wire.NewReplicaClient(conn).Pull(ctx, &wire.PullRequest{Cluster: id.Cluster})
-	if err != nil {
-		return nil, fmt.Errorf("watcher %s: %w", m.Watcher, plainStatus(err))
-	}
-	first, err := stream.Recv()
+	first, err := firstHead(ctx, conn, id.Cluster)
 	if status.Code(err) == codes.NotFound {
 		return nil, fmt.Errorf("watcher %s: %w there: %s", m.Watcher, ErrUnknownCluster, id.Cluster)
 	}
@@ -139,13 +133,13 @@ func (m Retirement) current(ctx context.Context, conn grpc.ClientConnInterface) 
 		return nil, fmt.Errorf("watcher %s: %w", m.Watcher, plainStatus(err))
 	}
 	w := &wire.Head{}
-	if err := unmarshalHead(first.Head, w); err != nil {
+	if err := unmarshalHead(first, w); err != nil {
 		return nil, err
 	}
 	if w.Clusterset != id.Clusterset || w.Cluster != id.Cluster {
 		return nil, fmt.Errorf("watcher %s: answer is about %s of %s: %w", m.Watcher, clip(w.Cluster), clip(w.Clusterset), errMalformed)
 	}
-	return verify(m.Identity, w, first.Head)
+	return verify(m.Identity, w, first)
 }
 
 // plainStatus takes gRPC's framing off an error.

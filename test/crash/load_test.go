@@ -39,6 +39,7 @@ type load struct {
 	mu     sync.Mutex
 	live   []string
 	values map[string]int       // of those that live
+	top    int                  // the highest that was ever written
 	gone   map[string]time.Time // when they were removed
 	made   int
 }
@@ -132,6 +133,7 @@ func (l *load) remove() error {
 }
 
 func (l *load) write(name string, value int) {
+	l.top = max(l.top, value)
 	l.history.Write(history.Write{Service: history.Service{Cluster: l.cluster, Name: name}, Value: value, Began: time.Now()})
 }
 
@@ -156,11 +158,7 @@ func (l *load) restored(truth map[string]int, above int) {
 func (l *load) highest() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	top := 1000
-	for _, v := range l.values {
-		top = max(top, v+1000)
-	}
-	return top
+	return l.top + 1
 }
 
 // asked are the services worth asking for: those that live, and those that

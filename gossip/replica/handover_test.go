@@ -1,0 +1,91 @@
+package replica
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+)
+
+// TestHandOver: when a leader's term ends, its sibling has all that it
+// published, also what was lost on the way, and leads on with it.
+func TestHandOver(t *testing.T) {
+	p, n, epochs := newPKI(t), &network{}, &counter{}
+	first := n.start(t, p, "e0.east", "east")
+	second := n.start(t, p, "e1.east", "east")
+	west := n.start(t, p, "w0.west", "west")
+	for _, watcher := range []*node{first, second} {
+		watcher.publisher.Update(whole("east", service("user", 1)))
+	}
+	stop := first.lead(t, epochs)
+	for _, watcher := range []*node{second, west} {
+		eventually(t, "the first version", func() bool { return ready(watcher.config.Table, "user", "east") == 1 })
+	}
+	n.mu.Lock()
+	n.cut["e1.east"] = true // its messages, not its connections
+	n.mu.Unlock()
+	first.publisher.Update(discovery.Update{Services: []*discovery.Service{service("orders", 2)}})
+	eventually(t, "the second version", func() bool { return ready(west.config.Table, "orders", "east") == 2 })
+	require.Equal(t, -1, ready(second.config.Table, "orders", "east"))
+	stop()
+	require.Equal(t, 2, ready(second.config.Table, "orders", "east"), "before the term ended")
+}
+
+// TestHandOverEnds: a sibling that takes connections and never answers keeps a
+// leader from standing down for a moment only.
+func TestHandOverEnds(t *testing.T) {
+	p, n := newPKI(t), &network{}
+	first := n.start(t, p, "e0.east", "east")
+	first.publisher.Update(whole("east", service("user", 1)))
+	stop := first.lead(t, &counter{})
+	eventually(t, "the first version", func() bool { return ready(first.config.Table, "user", "east") == 1 })
+	n.mu.Lock()
+	n.nodes["e1.east"] = &node{net: n, peer: Peer{Name: "e1.east", Cluster: "east", Addr: silent(t)}}
+	n.cut["e1.east"] = true
+	n.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		stop()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		require.Fail(t, "the leader does not stand down")
+	}
+}
+
+// silent is an address that takes connections and says nothing.
+func silent(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+// TestOnlyTheLeaderHandsOver: a watcher that has never led has nothing to bring.
+func TestOnlyTheLeaderHandsOver(t *testing.T) {
+	p, n := newPKI(t), &network{}
+	first := n.start(t, p, "e0.east", "east")
+	second := n.start(t, p, "e1.east", "east")
+	first.publisher.Update(whole("east", service("user", 1)))
+	first.lead(t, &counter{})
+	eventually(t, "the first version", func() bool { return ready(second.config.Table, "user", "east") == 1 })
+	n.mu.Lock()
+	n.nodes["e2.east"] = &node{net: n, peer: Peer{Name: "e2.east", Cluster: "east", Addr: silent(t)}}
+	n.mu.Unlock()
+	dialled := false
+	second.conns.mu.Lock()
+	dial := second.conns.dial
+	second.conns.dial = func(p Peer) (*grpc.ClientConn, error) {
+		dialled = dialled || p.Name == "e2.east"
+		return dial(p)
+	}
+	second.conns.mu.Unlock()
+	second.publisher.handOver(t.Context())
+	require.False(t, dialled)
+}
