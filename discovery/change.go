@@ -20,11 +20,12 @@ type change struct {
 	claimants map[string][]*Entry
 }
 
-// maxParents is how many of the domains above an alias exist because of it:
+// AliasParents is how many of the domains above an alias exist because of it:
 // as deep as the deepest name of a service lies below its zone
 // (_port._proto.cluster.service.namespace). It bounds what an alias of 127
-// labels costs.
-const maxParents = 5
+// labels costs. Who answers aliases leaves out those that lie deeper in a zone,
+// for a domain above them would be denied and they with it (RFC 8020).
+const AliasParents = 5
 
 func (t *Table) begin(cluster string) *change {
 	return &change{
@@ -106,7 +107,7 @@ func (c *change) remove(key Key) {
 
 // countParents notes that an alias came or went in the domains above it.
 func (c *change) countParents(host string, by int) {
-	for range maxParents {
+	for range AliasParents {
 		_, parent, found := strings.Cut(host, ".")
 		if !found {
 			return

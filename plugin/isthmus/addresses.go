@@ -19,16 +19,22 @@ const maxAddresses = 250
 // are shared by all replies and never written to.
 type addresses struct {
 	reach locality.Reach
+	// partial tells that these are the endpoints of one topology zone, of a
+	// cluster that may have others elsewhere.
+	partial bool
+	// gatewayPort is the own port of the gateways, of the first one if they
+	// differ; 0 when it names none.
+	gatewayPort uint16
 	// tier is the verdict's for the candidate that the addresses belong to: a
 	// query that reads them needs no other line of the cache for it.
 	tier   locality.Tier
 	v4, v6 []net.IP
-	// first is the gateway that the addresses belong to, nil when they don't
-	// belong to a gateway. Its port is what SRV records carry.
-	first *discovery.Gateway
 	// shares4 and shares6 divide v4 and v6 among gateways of different weight;
 	// nil where all weigh the same.
 	shares4, shares6 []share
+	// ports divide the gateways by the port that they listen on; nil where all
+	// have the same.
+	ports []gatewayPort
 }
 
 // share is one gateway's part of the answers.
@@ -89,51 +95,65 @@ func reachHost(view *View, c *discovery.Cluster, s *discovery.Service, host stri
 
 func reachGateways(c *discovery.Cluster, s *discovery.Service, fit fitness, lookup hostAddrs) addresses {
 	gateways := c.GatewaysFor(s)
-	var all []netip.Addr
-	var usable []usableGateway
-	pending, refused := false, false
+	found := make([]foundGateway, len(gateways))
 	for i := range gateways {
-		g := &gateways[i]
-		addrs := g.Addresses
-		if len(addrs) == 0 && g.Hostname != "" {
-			var ok bool
-			addrs, ok = lookup(c.Name, g.Hostname)
-			pending = pending || !ok
-		}
-		known := len(addrs)
-		addrs = fit.keep(addrs)
-		refused = refused || len(addrs) < known
-		if len(addrs) > 0 {
-			usable = append(usable, usableGateway{g, addrs})
-			all = append(all, addrs...)
-		}
+		found[i] = findGateway(c, &gateways[i], fit, lookup)
 	}
-	without := locality.NoGateway
-	switch {
-	case pending:
-		without = locality.Unresolved
-	case refused:
-		without = locality.Refused
-	}
-	a := collect(locality.ByGateway, without, all)
-	if len(usable) > 0 {
-		a.first = usable[0].Gateway
-	}
-	a.divide(usable)
+	a := gather(found)
+	a.ports = dividePorts(found)
 	return a
 }
 
-// usableGateway is a gateway whose addresses are known.
-type usableGateway struct {
+// foundGateway is a gateway with its addresses, as far as they are known.
+type foundGateway struct {
 	*discovery.Gateway
-	addrs []netip.Addr
+	addrs            []netip.Addr
+	pending, refused bool // why some are missing
+}
+
+func findGateway(c *discovery.Cluster, g *discovery.Gateway, fit fitness, lookup hostAddrs) foundGateway {
+	f := foundGateway{Gateway: g, addrs: g.Addresses}
+	if len(g.Addresses) == 0 && g.Hostname != "" {
+		var ok bool
+		f.addrs, ok = lookup(c.Name, g.Hostname)
+		f.pending = !ok
+	}
+	known := len(f.addrs)
+	f.addrs = fit.keep(f.addrs)
+	f.refused = len(f.addrs) < known
+	return f
+}
+
+// gather puts the addresses of gateways together.
+func gather(found []foundGateway) addresses {
+	var all []netip.Addr
+	without := locality.NoGateway
+	for _, g := range found {
+		all = append(all, g.addrs...)
+		switch {
+		case g.pending:
+			without = locality.Unresolved
+		case g.refused && without != locality.Unresolved:
+			without = locality.Refused
+		}
+	}
+	a := collect(locality.ByGateway, without, all)
+	if len(found) > 0 {
+		a.gatewayPort = found[0].Port
+	}
+	a.divide(found)
+	return a
 }
 
 // divide makes the shares of gateways that don't all weigh the same.
-func (a *addresses) divide(gateways []usableGateway) {
-	uneven := false
+func (a *addresses) divide(gateways []foundGateway) {
+	uneven, weight := false, uint32(0)
 	for _, g := range gateways {
-		uneven = uneven || max(g.Weight, 1) != max(gateways[0].Weight, 1)
+		if len(g.addrs) == 0 {
+			continue
+		}
+		uneven = uneven || weight != 0 && max(g.Weight, 1) != weight
+		weight = max(g.Weight, 1)
 	}
 	if !uneven {
 		return
@@ -199,19 +219,6 @@ func readyEndpoints(s *discovery.Service) []netip.Addr {
 		}
 	}
 	return addrs
-}
-
-// port is where a client finds a service's port at these addresses.
-func (a addresses) port(p discovery.Port) uint16 {
-	switch {
-	case a.first == nil:
-		return p.Port
-	case p.Gateway != 0:
-		return p.Gateway
-	case a.first.Port != 0:
-		return a.first.Port
-	}
-	return p.Port
 }
 
 // clusterRecord finds a cluster by name in records that are sorted by it. A

@@ -78,7 +78,7 @@ func TestReachService(t *testing.T) {
 			}
 			require.Equal(t, tc.v4, v4)
 			require.Equal(t, tc.v6, v6)
-			require.Equal(t, tc.port, got.port(tc.s.Ports[0]))
+			require.Equal(t, tc.port, got.port(&tc.s.Ports[0]))
 		})
 	}
 }

@@ -26,8 +26,12 @@ type answers struct {
 	all, v4, v6 *locality.Plan
 	candidates  []locality.Candidate // what all was decided from
 
-	// targets are built at the first SRV query; see srv.go.
+	// targets are built at the first SRV or SVCB query; see targets.go.
 	targets atomic.Pointer[targetList]
+	// scope is what these answers are limited to, if they are one of another's
+	// scoped answers; see scope.go.
+	scope  scope
+	scopes scopes
 }
 
 // viewpoint is a place to look at a link's table from. Stanzas that share a
@@ -73,14 +77,18 @@ func (v *viewpoint) build(e *discovery.Entry, view *View, records *[]*discovery.
 			Reach:    a.ways[i].reach,
 		}
 	}
-	viewer := v.viewer(view)
+	a.decide(v.viewer(view))
+	return a
+}
+
+// decide makes the plans from the candidates.
+func (a *answers) decide(viewer locality.Viewer) {
 	a.all = locality.Decide(viewer, locality.Policy{}, a.candidates)
 	for i, v := range a.all.Verdicts {
 		a.ways[i].tier = v.Tier
 	}
 	a.v4 = a.family(viewer, func(w addresses) bool { return len(w.v4) > 0 })
 	a.v6 = a.family(viewer, func(w addresses) bool { return len(w.v6) > 0 })
-	return a
 }
 
 // noting is the resolver's lookup; it notes that these answers depend on it.

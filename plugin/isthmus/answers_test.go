@@ -161,13 +161,14 @@ func TestSRVOrder(t *testing.T) {
 	}
 }
 
-func TestSRVWeights(t *testing.T) {
+func TestFitWeights(t *testing.T) {
 	tests := []struct {
 		name    string
-		weights []uint64 // of tier other; 0 is out
+		weights []uint64
 		want    []uint16
 	}{
-		{"small ones stay", []uint64{3, 2, 0, 7}, []uint16{3, 2, 0, 7}},
+		{"none", nil, []uint16{}},
+		{"small ones stay", []uint64{3, 2, 7}, []uint16{3, 2, 7}},
 		{"the largest sum that fits", []uint64{65534, 1}, []uint16{65534, 1}},
 		{"scaled to the sum", []uint64{1 << 40, 1 << 40, 1 << 41}, []uint16{16384, 16384, 32767}},
 		{"none becomes 0", []uint64{1, 1 << 50}, []uint16{1, 65534}},
@@ -175,14 +176,7 @@ func TestSRVWeights(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			verdicts := make([]locality.Verdict, len(tc.weights))
-			for i, w := range tc.weights {
-				verdicts[i] = locality.Verdict{Tier: locality.TierOther, Weight: w}
-				if w == 0 {
-					verdicts[i].Tier = locality.TierOut
-				}
-			}
-			require.Equal(t, tc.want, srvWeights(verdicts))
+			require.Equal(t, tc.want, fitWeights(tc.weights))
 		})
 	}
 }

@@ -63,6 +63,9 @@ var benchmarks = []struct {
 	{"cluster", "east.payment-service.production.global.", dns.TypeA, 1},
 	{"SRV/2", "_http._tcp.payment-service.production.global.", dns.TypeSRV, 1},
 	{"SRV/3", "user-service.production.global.", dns.TypeSRV, 2}, // and an IPv6 address
+	{"zone", "us-east1-b.pin._zone.payment-service.production.global.", dns.TypeA, 1},
+	{"zone/unknown", "x.pin._zone.payment-service.production.global.", dns.TypeA, 1},
+	{"HTTPS/nodata", "user-service.production.global.", dns.TypeHTTPS, 1},
 	{"SRV/5", "_http._tcp.svc0-42.ns42.global.", dns.TypeSRV, 3},
 }
 

@@ -6,7 +6,7 @@
 // with is decided by package locality. A query takes this way:
 //
 //	ServeDNS ─▶ zone ─▶ parseName ─▶ Table.Lookup ─▶ viewpoint.answers ─▶ Plan.Pick ─▶ reply
-//	(handler)   (zone)    (name)                       (answers, memo)     (locality)   (reply, srv, why)
+//	(handler)   (zone)    (name)                       (answers, memo)     (locality)   (reply, srv, svcb, why)
 //
 // What a service answers is built once and kept with the table's entry until
 // the entry, the clusters' records, the view or a gateway's host name changes;

@@ -20,14 +20,18 @@ func FuzzServeDNS(f *testing.F) {
 		f.Add(packed)
 	}
 	for _, qname := range []string{
+		"us-west1-a.pin._zone.orders.production.global.", "x.prefer._region.users.global.", "_zone.users.global.",
+		"15443.gateway.east.user-service.production.global.", "_443._https.user-service.production.global.",
 		"_why.users.global.", "_clusters.global.", "global.", "ns.dns.global.", "dns-version.global.",
 		"orders-0.west.orders.production.global.", `a\.b.global.`, `\000.production.global.`,
 	} {
-		req := question(qname, dns.TypeTXT)
-		req.SetEdns0(512, true)
-		packed, err := req.Pack()
-		require.NoError(f, err)
-		f.Add(packed)
+		for _, qtype := range []uint16{dns.TypeTXT, dns.TypeA, dns.TypeSRV, dns.TypeHTTPS, dns.TypeSVCB} {
+			req := question(qname, qtype)
+			req.SetEdns0(512, true)
+			packed, err := req.Pack()
+			require.NoError(f, err)
+			f.Add(packed)
+		}
 	}
 	l := newLink(demoTable(f))
 	l.stale.Store(true)

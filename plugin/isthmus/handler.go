@@ -24,6 +24,9 @@ type Isthmus struct {
 	metrics *metrics
 	random  func() uint64 // uniform; safe for concurrent use
 	server  serverAddrs   // of ns.dns.ZONE; set before the first query
+	// told tells that the metadata plugin wants to know what queries come to;
+	// set before the first query.
+	told bool
 }
 
 var (
@@ -39,6 +42,11 @@ func (*Isthmus) Name() string { return pluginName }
 func (p *Isthmus) Ready() bool {
 	return p.view.link.Table().Loaded() && p.view.link.View() != nil
 }
+
+// CacheBypassZones implements cache.ZoneBypasser: in a server block of ours the
+// cache plugin asks us each time. It could only keep one cluster's addresses
+// for all clients, and finding them costs no more than looking them up there.
+func (p *Isthmus) CacheBypassZones() []string { return p.zones.origins() }
 
 // ServeDNS implements plugin.Handler. Errors and refusals are left to CoreDNS
 // to write, as its plugins do.
@@ -59,11 +67,15 @@ func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	q := query{Isthmus: p, req: r, zone: z, name: lower, qtype: r.Question[0].Qtype}
 	m, res := q.answer()
 	if res == resultNXDomain && p.fall.Through(lower) {
-		p.metrics.requests[resultFallthrough].Inc()
-		return plugin.NextOrFailure(p.Name(), p.Next, ctx, w, r)
+		res = resultFallthrough
 	}
 	p.metrics.requests[res].Inc()
+	if p.told {
+		q.tell(ctx, res)
+	}
 	switch res {
+	case resultFallthrough:
+		return plugin.NextOrFailure(p.Name(), p.Next, ctx, w, r)
 	case resultServFail:
 		return dns.RcodeServerFailure, nil
 	case resultRefused:

@@ -32,6 +32,7 @@ type registry struct {
 	// never stops them; by the epoch the old stanzas' failure hook finds them.
 	epoch     int
 	reloading bool
+	said      memory // guarded by mu
 }
 
 // sharedLink is a link and all that lives as long as it does.
@@ -56,7 +57,7 @@ type holder struct {
 }
 
 func newRegistry(linger time.Duration) *registry {
-	return &registry{linger: linger, links: map[linkConfig]*sharedLink{}}
+	return &registry{linger: linger, links: map[linkConfig]*sharedLink{}, said: memory{}}
 }
 
 // prepare finds or opens the link of a configuration without starting it. If
@@ -201,6 +202,14 @@ func (r *registry) beginReload() {
 		r.reloading = true
 		r.epoch++
 	}
+}
+
+// news returns those of a stanza's remarks that the Corefile before this one
+// did not deserve.
+func (r *registry) news(remarks []string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.said.news(r.epoch, remarks)
 }
 
 // endReload tells how the reload went. After a failure the stanzas of the new

@@ -10,7 +10,7 @@ import (
 type nameKind uint8
 
 const (
-	nameUnknown      nameKind = iota // no form of ours: it can only be an alias
+	nameUnknown      nameKind = iota // no form of ours: it can only be an alias, if no service is above it
 	nameApex                         // the zone itself
 	nameNamespace                    // ns
 	nameService                      // svc.ns
@@ -20,6 +20,9 @@ const (
 	nameClusterProto                 // _tcp.cluster.svc.ns, an empty non-terminal
 	nameClusterPort                  // _http._tcp.cluster.svc.ns
 	nameHost                         // host.cluster.svc.ns
+	nameGateway                      // 15443.gateway.cluster.svc.ns
+	nameScope                        // us-west1-a.pin._zone.svc.ns, or with a cluster before svc
+	nameScopeParent                  // pin._zone.svc.ns and _zone.svc.ns, empty non-terminals
 	nameWhy                          // _why.svc.ns
 	nameClusters                     // _clusters
 	nameVersion                      // dns-version, which may be a namespace too
@@ -30,22 +33,25 @@ const (
 // Labels that have a meaning of their own. Those without an underscore are the
 // Kubernetes DNS specification's.
 const (
-	labelWhy      = "_why"
-	labelClusters = "_clusters"
-	labelVersion  = "dns-version"
-	labelDNS      = "dns"
-	labelServer   = "ns"
+	labelWhy         = "_why"
+	labelClusters    = "_clusters"
+	labelVersion     = "dns-version"
+	labelDNS         = "dns"
+	labelServer      = "ns"
+	labelGatewayPort = "gateway"
+	labelHTTPS       = "_https"
 )
 
 // name is a query's name taken apart. Its strings are parts of the name that
 // was parsed, lower case; those that its kind doesn't have are empty.
 type name struct {
-	kind        nameKind
-	key         discovery.Key // svc.ns
-	namespace   string
-	cluster     string
-	host        string
-	port, proto string // without the underscore
+	kind           nameKind
+	region, prefer bool          // of nameScope
+	key            discovery.Key // svc.ns
+	namespace      string
+	cluster        string
+	host           string // of nameScope the zone or region
+	port, proto    string // without the underscore; of nameGateway the port is a number
 }
 
 // parseName takes apart a name relative to its zone: lower case, no trailing
@@ -84,10 +90,14 @@ func parseName(rest string) name {
 	if strings.HasPrefix(fourth, "_") {
 		return parseScoped(n, head, fourth, nameClusterProto, nameClusterPort)
 	}
-	if head != "" {
-		return name{}
+	if head == "" {
+		n.kind, n.host = nameHost, fourth
+		return n
 	}
-	n.kind, n.host = nameHost, fourth
+	if fourth != labelGatewayPort || strings.IndexByte(head, '.') >= 0 {
+		return n.unknown()
+	}
+	n.kind, n.port = nameGateway, head
 	return n
 }
 
@@ -104,15 +114,17 @@ func parseSingle(label string) name {
 }
 
 // parseScoped reads what stands before a service or a cluster's service from
-// the first label with an underscore on. Further scopes (_zone, _region) go
-// here.
+// the first label with an underscore on.
 func parseScoped(n name, head, label string, proto, port nameKind) name {
 	if label == labelWhy && head == "" && proto == nameProto {
 		n.kind = nameWhy
 		return n
 	}
+	if isScope(label) {
+		return parseScope(n, head, label)
+	}
 	if !isProto(label) {
-		return name{}
+		return n.unknown()
 	}
 	n.proto = label[1:]
 	if head == "" {
@@ -121,11 +133,15 @@ func parseScoped(n name, head, label string, proto, port nameKind) name {
 	}
 	head, label = cutLast(head)
 	if head != "" || len(label) < 2 || label[0] != '_' {
-		return name{}
+		return n.unknown()
 	}
 	n.kind, n.port = port, label[1:]
 	return n
 }
+
+// unknown is a name below a service that has no form of ours. It keeps the key:
+// what lies below a service's name is that service's, and nobody's alias.
+func (n name) unknown() name { return name{namespace: n.namespace, key: n.key} }
 
 // cutLast splits off the last label.
 func cutLast(s string) (head, last string) {
@@ -135,10 +151,13 @@ func cutLast(s string) (head, last string) {
 	return "", s
 }
 
-// aliasOf splits the prefix that a service's alias may carry (_why, or _port
-// and _proto) from the host name. What is no such prefix belongs to the host
-// name. Both are without a trailing dot.
+// aliasOf splits the prefix that a service's alias may carry (_why, _port and
+// _proto, or a scope) from the host name. What is no such prefix belongs to the
+// host name. Both are without a trailing dot.
 func aliasOf(full string) (n name, host string) {
+	if strings.IndexByte(full, '_') < 0 {
+		return name{kind: nameService}, full
+	}
 	first, host, _ := strings.Cut(full, ".")
 	if first == labelWhy {
 		return name{kind: nameWhy}, host
@@ -150,7 +169,11 @@ func aliasOf(full string) (n name, host string) {
 	if len(first) > 1 && first[0] == '_' && isProto(second) {
 		return name{kind: namePort, port: first[1:], proto: second[1:]}, after
 	}
-	return name{kind: nameService}, full
+	return scopedAlias(full)
 }
 
-func isProto(label string) bool { return label == "_tcp" || label == "_udp" || label == "_sctp" }
+// isProto tells whether a label is a transport protocol's, or _https, before
+// which stands a port's number (RFC 9460 section 9.1).
+func isProto(label string) bool {
+	return label == "_tcp" || label == "_udp" || label == "_sctp" || label == labelHTTPS
+}

@@ -21,19 +21,35 @@ func TestParseName(t *testing.T) {
 		{"svc.ns", svc(nameService, name{})},
 		{"c.svc.ns", svc(nameCluster, name{cluster: "c"})},
 		{"h.c.svc.ns", svc(nameHost, name{cluster: "c", host: "h"})},
-		{"x.h.c.svc.ns", name{}},
+		{"x.h.c.svc.ns", svc(nameUnknown, name{})},
+		{"15443.gateway.c.svc.ns", svc(nameGateway, name{cluster: "c", port: "15443"})},
+		{"gateway.c.svc.ns", svc(nameHost, name{cluster: "c", host: "gateway"})},
+		{"x.15443.gateway.c.svc.ns", svc(nameUnknown, name{})},
+		{"gateway.svc.ns", svc(nameCluster, name{cluster: "gateway"})},
+		{"_443._https.svc.ns", svc(namePort, name{port: "443", proto: "https"})},
+		{"_https.c.svc.ns", svc(nameClusterProto, name{cluster: "c", proto: "https"})},
+		{"_zone.svc.ns", svc(nameScopeParent, name{})},
+		{"pin._zone.svc.ns", svc(nameScopeParent, name{})},
+		{"prefer._region.c.svc.ns", svc(nameScopeParent, name{cluster: "c"})},
+		{"hint._zone.svc.ns", svc(nameUnknown, name{})},
+		{"a.hint._zone.svc.ns", svc(nameUnknown, name{})},
+		{"a.b.pin._zone.svc.ns", svc(nameScope, name{host: "a.b"})},
+		{"pin.pin._zone.svc.ns", svc(nameScope, name{host: "pin"})},
+		{"a.prefer._region.c.svc.ns", svc(nameScope, name{cluster: "c", host: "a", region: true, prefer: true})},
+		{"_http._tcp.a.pin._zone.svc.ns", svc(nameScope, name{host: "_http._tcp.a"})},
+		{"_zone.ns", name{kind: nameService, key: "_zone.ns", namespace: "ns"}},
 		{"_tcp.svc.ns", svc(nameProto, name{proto: "tcp"})},
 		{"_http._sctp.svc.ns", svc(namePort, name{port: "http", proto: "sctp"})},
 		{"_udp.c.svc.ns", svc(nameClusterProto, name{cluster: "c", proto: "udp"})},
 		{"_http._udp.c.svc.ns", svc(nameClusterPort, name{cluster: "c", port: "http", proto: "udp"})},
-		{"x._http._udp.c.svc.ns", name{}},
-		{"x._http._tcp.svc.ns", name{}},
-		{"_._tcp.svc.ns", name{}},
-		{"http._tcp.svc.ns", name{}},
-		{"_http._quic.svc.ns", name{}},
+		{"x._http._udp.c.svc.ns", svc(nameUnknown, name{})},
+		{"x._http._tcp.svc.ns", svc(nameUnknown, name{})},
+		{"_._tcp.svc.ns", svc(nameUnknown, name{})},
+		{"http._tcp.svc.ns", svc(nameUnknown, name{})},
+		{"_http._quic.svc.ns", svc(nameUnknown, name{})},
 		{"_why.svc.ns", svc(nameWhy, name{})},
-		{"x._why.svc.ns", name{}},
-		{"_why.c.svc.ns", name{}},
+		{"x._why.svc.ns", svc(nameUnknown, name{})},
+		{"_why.c.svc.ns", svc(nameUnknown, name{})},
 		{"_why.ns", name{kind: nameService, key: "_why.ns", namespace: "ns"}},
 		{"_clusters", name{kind: nameClusters}},
 		{"dns-version", name{kind: nameVersion, namespace: "dns-version"}},
@@ -63,6 +79,15 @@ func TestAliasOf(t *testing.T) {
 		{"_http._tcp.www.example", "www.example", name{kind: namePort, port: "http", proto: "tcp"}},
 		{"_http.www.example", "_http.www.example", name{kind: nameService}},
 		{"_tcp", "", name{kind: nameProto, proto: "tcp"}},
+		{"_443._https.www.example", "www.example", name{kind: namePort, port: "443", proto: "https"}},
+		{"_zone.www.example", "www.example", name{kind: nameScopeParent}},
+		{"pin._zone.www.example", "www.example", name{kind: nameScopeParent}},
+		{"a.b.pin._zone.www.example", "www.example", name{kind: nameScope, host: "a.b"}},
+		{"a.prefer._region.www.example", "www.example", name{kind: nameScope, host: "a", region: true, prefer: true}},
+		{"a.pin._zone.b.pin._zone.www.example", "www.example", name{kind: nameScope, host: "a.pin._zone.b"}},
+		{"a.hint._zone.www.example", "www.example", name{}},
+		{"a._zones.example", "a._zones.example", name{kind: nameService}},
+		{"_zone", "", name{kind: nameScopeParent}},
 	}
 	for _, tc := range tests {
 		t.Run(tc.in, func(t *testing.T) {
@@ -101,7 +126,10 @@ func TestZoneMatch(t *testing.T) {
 
 // The parts of a name, put together again, are the name.
 func FuzzParseName(f *testing.F) {
-	for _, seed := range []string{"", "ns", "svc.ns", "c.svc.ns", "_http._tcp.svc.ns", "_why.svc.ns", "h.c.svc.ns", ".", "..", "a\\.b.ns", "_._._"} {
+	for _, seed := range []string{
+		"", "ns", "svc.ns", "c.svc.ns", "_http._tcp.svc.ns", "_why.svc.ns", "h.c.svc.ns", ".", "..", "a\\.b.ns", "_._._",
+		"15443.gateway.c.svc.ns", "_443._https.svc.ns", "a.b.pin._zone.svc.ns", "a.prefer._region.c.svc.ns", "pin._zone.svc.ns", "._zone.svc.ns",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
@@ -126,6 +154,12 @@ func FuzzParseName(f *testing.F) {
 			require.Equal(t, in, joined("_"+n.port, "_"+n.proto, string(n.key)))
 		case nameClusterPort:
 			require.Equal(t, in, joined("_"+n.port, "_"+n.proto, n.cluster, string(n.key)))
+		case nameGateway:
+			require.Equal(t, in, joined(n.port, labelGatewayPort, n.cluster, string(n.key)))
+		case nameScope:
+			require.NotEmpty(t, n.host)
+			require.True(t, strings.HasPrefix(in, n.host+"."))
+			require.True(t, strings.HasSuffix(in, "."+string(n.key)))
 		}
 		aliasOf(in)
 	})

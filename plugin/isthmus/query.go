@@ -15,6 +15,10 @@ type query struct {
 	name  string // lower case, in zone
 	qtype uint16
 	where *View
+	// found is the service that the name belongs to, nil for none, and chosen
+	// the candidate that is answered, -1 for none in particular; for metadata.
+	found  *answers
+	chosen int
 }
 
 // owner is the name as it was asked: answers keep its letter case, which some
@@ -49,13 +53,14 @@ func (q *query) answer() (*dns.Msg, result) {
 	}
 	full := q.name[:len(q.name)-1]
 	n2, host := aliasOf(full)
-	if e := table.Alias(host); e != nil {
+	if e := table.Alias(host); e != nil && q.zone.mayAlias(host) {
 		return q.service(n2, e)
 	}
 	switch {
 	case n.kind == nameServerParent,
 		n.kind == nameNamespace && table.Namespace(n.namespace),
-		table.AliasBelow(full):
+		table.AliasBelow(full),
+		q.zones.above(q.name):
 		return nil, resultNoData // an empty non-terminal (RFC 8020)
 	}
 	return nil, resultNXDomain
@@ -70,6 +75,7 @@ func (q *query) service(n name, e *discovery.Entry) (*dns.Msg, result) {
 			return nil, resultNXDomain
 		}
 	}
+	q.found, q.chosen = a, one
 	switch n.kind {
 	case nameService, nameCluster:
 		return q.plain(a, one)
@@ -79,6 +85,12 @@ func (q *query) service(n name, e *discovery.Entry) (*dns.Msg, result) {
 		return q.why(a)
 	case nameHost:
 		return q.host(a, one, n.host)
+	case nameGateway:
+		return q.gatewayPort(a, one, n.port)
+	case nameScope:
+		return q.scoped(a, n)
+	case nameScopeParent:
+		return nil, resultNoData
 	}
 	return nil, resultNXDomain
 }
@@ -90,6 +102,10 @@ func (q *query) plain(a *answers, one int) (*dns.Msg, result) {
 		return q.addresses(a, one)
 	case dns.TypeSRV:
 		return q.srv(a, one, name{})
+	case dns.TypeHTTPS:
+		return q.https(a, one, name{})
+	case dns.TypeSVCB:
+		return q.svcb(a, one, name{})
 	case dns.TypeANY:
 		return q.minimal()
 	}
@@ -112,6 +128,7 @@ func (q *query) addresses(a *answers, one int) (*dns.Msg, result) {
 	} else if a.ways[one].tier == locality.TierOut {
 		return nil, a.nothingOf(one)
 	}
+	q.chosen = one
 	way := &a.ways[one]
 	m := q.addressReply(way, r)
 	if m == nil {
@@ -127,6 +144,8 @@ func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
 	way, found := reachHost(q.where, clusterRecord(*a.records, c.Cluster), c.Service, host,
 		fitnessFor(q.where, *a.records), q.view.names.Addrs)
 	switch {
+	case !found && host == labelGatewayPort && a.ways[one].throughGateway():
+		return nil, resultNoData // above the gateways' names
 	case !found:
 		return nil, resultNXDomain
 	case way.reach == locality.Unresolved:
@@ -150,6 +169,14 @@ func (a *answers) nothing() result {
 		return resultServFail
 	}
 	return resultNoData
+}
+
+// nothingAt is nothing for one candidate, or for all if one is -1.
+func (a *answers) nothingAt(one int) result {
+	if one < 0 {
+		return a.nothing()
+	}
+	return a.nothingOf(one)
 }
 
 // nothingOf is nothing for one candidate.

@@ -18,7 +18,7 @@ func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	at := 0
-	for _, section := range []string{"## Name", "## Description", "## Syntax", "## Metrics", "## Ready", "## Examples", "## Bugs", "## See Also"} {
+	for _, section := range []string{"## Name", "## Description", "## Syntax", "## Metadata", "## Metrics", "## Ready", "## Examples", "## Bugs", "## See Also"} {
 		i := strings.Index(string(text[at:]), section+"\n")
 		require.GreaterOrEqual(t, i, 0, section)
 		at += i

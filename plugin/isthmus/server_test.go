@@ -29,9 +29,9 @@ import (
 )
 
 func init() {
-	// What one line of plugin.cfg does.
-	before := slices.Index(dnsserver.Directives, "hosts")
-	dnsserver.Directives = slices.Insert(dnsserver.Directives, before, pluginName)
+	// What one line of plugin.cfg does; where it stands in our own program.
+	after := slices.Index(dnsserver.Directives, "hosts") + 1
+	dnsserver.Directives = slices.Insert(dnsserver.Directives, after, pluginName)
 	dnsserver.Quiet, caddy.Quiet = true, true
 }
 

@@ -26,6 +26,10 @@ func setup(c *caddy.Controller) error {
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
+	around := lookAround(c)
+	if err := around.refuse(); err != nil {
+		return plugin.Error(pluginName, err)
+	}
 	shared, err := links.prepare(s.link)
 	if err != nil {
 		return plugin.Error(pluginName, c.Errf("%v", err))
@@ -44,7 +48,12 @@ func setup(c *caddy.Controller) error {
 		return p
 	})
 	hold(c, shared, func() {
+		// All plugins of the server block are there now, also those after us.
 		p.server = boundAddrs(config.ListenHosts)
+		p.told = config.Handler("metadata") != nil
+		for _, remark := range links.news(around.remarks(p)) {
+			log.Warning(remark)
+		}
 		if s.link.insecure {
 			log.Warningf("Link to watchers %s is not encrypted and proves nobody's identity (insecure)", s.link.watchers)
 		}

@@ -22,7 +22,7 @@ type (
 	}
 )
 
-func (q *query) srvReply(a *answers, t *targets, items []srvItem) *dns.Msg {
+func (q *query) srvReply(items []srvItem) *dns.Msg {
 	var h *head
 	var rrs []dns.RR
 	var records []srvRecord
@@ -42,12 +42,12 @@ func (q *query) srvReply(a *answers, t *targets, items []srvItem) *dns.Msg {
 		item, rr := &items[i], &records[i].srv
 		rr.Hdr = q.header(dns.TypeSRV)
 		rr.Priority = uint16(item.priority)
-		rr.Weight = t.weights[item.candidate]
+		rr.Weight = item.target.weight
 		rr.Port = item.port
-		rr.Target = t.names[item.candidate]
+		rr.Target = item.target.name
 		rrs[i] = rr
-		if !seen(items[:i], item.candidate) {
-			extra.add(rr.Target, &a.ways[item.candidate])
+		if !seen(items[:i], item.target) {
+			extra.add(rr.Target, item.target.way)
 		}
 	}
 	m := q.start(h)
@@ -55,9 +55,9 @@ func (q *query) srvReply(a *answers, t *targets, items []srvItem) *dns.Msg {
 	return m
 }
 
-func seen(items []srvItem, candidate int) bool {
+func seen(items []srvItem, t *target) bool {
 	for i := range items {
-		if items[i].candidate == candidate {
+		if items[i].target == t {
 			return true
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/isthmus-dns/isthmus/discovery"
 )
 
 // zone is a domain that a stanza answers for.
@@ -30,6 +32,17 @@ func (z *zone) relative(name string) string {
 	return name[:len(name)-len(z.origin)-1]
 }
 
+// mayAlias tells whether a service may have an alias (lower case, no trailing
+// dot, at or below the end of a name in the zone) here: not the zone's own
+// names, and nothing so deep that the table doesn't know the domains above it.
+func (z *zone) mayAlias(host string) bool {
+	if len(host) <= len(z.origin) {
+		return false
+	}
+	rest := host[:len(host)-len(z.origin)]
+	return rest != labelVersion && rest != labelServer+"."+labelDNS && strings.Count(rest, ".") <= discovery.AliasParents
+}
+
 // zones are the zones of a stanza.
 type zones []*zone
 
@@ -43,6 +56,16 @@ func (zs zones) match(name string) *zone {
 		}
 	}
 	return found
+}
+
+// above tells whether a name has one of the zones below it.
+func (zs zones) above(name string) bool {
+	for _, z := range zs {
+		if len(z.origin) > len(name) && within(name, z.origin) {
+			return true
+		}
+	}
+	return false
 }
 
 // within is dns.IsSubDomain for two names that are in lower case already.

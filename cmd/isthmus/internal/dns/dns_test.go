@@ -7,12 +7,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
@@ -274,10 +276,73 @@ func TestDirectivesKeepCoreDNSsOrder(t *testing.T) {
 // TestPluginsOfADeployment: what issue and README promise is compiled in.
 func TestPluginsOfADeployment(t *testing.T) {
 	for _, name := range strings.Fields("bind bufsize errors log health ready prometheus reload cache forward loadbalance rewrite hosts " +
-		"loop debug trace dnstap dnssec transfer metadata any whoami file auto secondary") {
+		"loop debug trace dnstap dnssec transfer metadata any whoami file auto secondary autopath " +
+		"acl chaos dns64 header local minimal multisocket nsid template tsig view") {
 		require.Contains(t, dnsserver.Directives, name)
 	}
-	for _, name := range strings.Fields("kubernetes k8s_external autopath etcd route53 azure clouddns nomad") {
+	for _, name := range strings.Fields("kubernetes k8s_external etcd route53 azure clouddns nomad") {
 		require.NotContains(t, dnsserver.Directives, name)
 	}
+}
+
+// TestReloadAtOnce: CoreDNS alone loses a stop that comes before it reads, and
+// an instance that was to be replaced would answer for ever.
+func TestReloadAtOnce(t *testing.T) {
+	// More threads than processors make it likelier that a server is late.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	port := freeport.Port(t)
+	file := corefile(t, hosts(port, "192.0.2.1"))
+	reload := make(chan os.Signal)
+	out := new(journal)
+	stop := start(t, Options{File: file, Reload: reload, Output: out})
+	const times = 50
+	for i := range times {
+		next := corefile(t, hosts(port, fmt.Sprintf("192.0.2.%d", i+2)))
+		require.NoError(t, os.Rename(next, file)) // nobody reads half of it
+		reload <- syscall.SIGUSR1                 // taken when the one before is done
+	}
+	require.Eventually(t, func() bool { return strings.Count(out.String(), "Reloading complete") == times }, 30*time.Second, 5*time.Millisecond, "%s", out)
+	for range 100 {
+		require.Equal(t, fmt.Sprintf("192.0.2.%d", times+1), address(t, "udp", port, "a.example."))
+		require.Equal(t, fmt.Sprintf("192.0.2.%d", times+1), address(t, "tcp", port, "a.example."))
+	}
+	require.NoError(t, stop())
+}
+
+// TestReloadsMeet: a signal and the reload plugin at the same time leave one
+// instance, with the newest Corefile.
+func TestReloadsMeet(t *testing.T) {
+	port := freeport.Port(t)
+	file := corefile(t, hosts(port, "192.0.2.1"))
+	reload := make(chan os.Signal)
+	out := new(journal)
+	stop := start(t, Options{File: file, Reload: reload, Output: out})
+	const times = 20
+	for i := range times {
+		next := corefile(t, hosts(port, fmt.Sprintf("192.0.2.%d", i+2)))
+		require.NoError(t, os.Rename(next, file))
+		plugin := make(chan error)
+		go func() { // what the reload plugin does
+			instance := theServer().current.Load()
+			input, err := caddy.LoadCaddyfile(serverType)
+			if err == nil {
+				_, err = instance.Restart(input)
+			}
+			plugin <- err
+		}()
+		reload <- syscall.SIGUSR1
+		if err := <-plugin; err != nil {
+			require.ErrorIs(t, err, errReplaced)
+		}
+	}
+	newest := func(network string) bool {
+		return address(t, network, port, "a.example.") == fmt.Sprintf("192.0.2.%d", times+1)
+	}
+	require.Eventually(t, func() bool { return newest("udp") && newest("tcp") }, 10*time.Second, time.Millisecond)
+	for range 100 {
+		require.True(t, newest("udp") && newest("tcp"))
+	}
+	require.Len(t, caddy.Instances(), 1)
+	require.NoError(t, stop())
+	require.NotContains(t, out.String(), "[PANIC]")
 }

@@ -51,7 +51,8 @@ var errSecond = errors.New("dns: a server runs in this process already")
 type server struct {
 	running sync.Mutex
 	source  atomic.Pointer[source]
-	current atomic.Pointer[caddy.Instance]
+	current atomic.Pointer[caddy.Instance] // nil while none runs
+	turn    turn
 }
 
 // source reads the present Corefile for a reload.
@@ -63,14 +64,15 @@ var theServer = sync.OnceValue(func() *server {
 	// restarts the instance on its own: the hook is how we learn of the new
 	// one.
 	caddy.RegisterCaddyfileLoader(isthmusDirective, caddy.LoaderFunc(func(string) (caddy.Input, error) {
-		if from := s.source.Load(); from != nil {
+		// Who loads has seen all of the current instance, hooks included.
+		if from := s.source.Load(); from != nil && s.current.Load() != nil {
 			return from.load()
 		}
 		return nil, nil
 	}))
 	caddy.RegisterEventHook(isthmusDirective, func(event caddy.EventName, info any) error {
 		if instance, ok := info.(*caddy.Instance); ok && event == caddy.InstanceStartupEvent {
-			s.current.Store(instance)
+			s.follow(instance)
 		}
 		return nil
 	})
@@ -161,7 +163,11 @@ func (s *server) reload() {
 		clog.Errorf("Reload: %v", err)
 		return
 	}
-	if _, err := s.current.Load().Restart(input); err != nil {
+	_, err = s.current.Load().Restart(input)
+	if errors.Is(err, errReplaced) { // by the reload plugin, which may have read an older text
+		_, err = s.current.Load().Restart(input)
+	}
+	if err != nil {
 		clog.Errorf("Reload: %v", locate(input, err))
 	}
 }
@@ -169,7 +175,9 @@ func (s *server) reload() {
 // stop runs the shutdown callbacks while the sockets still answer, which is
 // what the health plugin's lame duck needs, then closes the sockets and waits.
 func (s *server) stop() error {
-	instance := s.current.Load()
+	s.turn.mu.Lock() // a reload that is going on gets to its end
+	defer s.turn.mu.Unlock()
+	instance := s.current.Swap(nil)
 	awaitServing(instance)
 	errs := instance.ShutdownCallbacks()
 	errs = append(errs, caddy.Stop())
