@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,26 +40,37 @@ func addressFlag(cmd *cobra.Command, address *string) {
 	cmd.Flags().StringVar(address, "addr", "http://127.0.0.1:8080", "the watcher's HTTP address")
 }
 
+// statusTable has the fields of the plugin's _clusters names in their form. Gateways are
+// not probed yet: how many are up is unknown.
 func statusTable(w io.Writer, s api.Status) {
 	_, _ = fmt.Fprintf(w, "%s of %s, version %s, since %s\nready: %t, publishes: %t\n\n",
 		s.Watcher, s.Clusterset, s.Version, s.Started.Format("2006-01-02 15:04:05 MST"), s.Ready, s.Leading)
-	row(w, "CLUSTER", "LOCALITY", "NETWORK", "EPOCH.SEQ", "SERVICES", "WATCHERS")
+	row(w, "CLUSTER", "LOCALITY", "NETWORK", "EPOCH.SEQ", "AGE", "SERVICES", "GATEWAYS", "WATCHERS")
 	watchers := map[string]int{}
 	for _, m := range s.Members {
 		watchers[m.Cluster]++
 	}
 	for _, c := range s.Clusters {
-		row(w, c.Name, c.Locality, c.Network, fmt.Sprintf("%d.%d", c.Epoch, c.Seq), strconv.Itoa(c.Services), strconv.Itoa(watchers[c.Name]))
+		row(w, c.Name, c.Locality, c.Network, fmt.Sprintf("%d.%d", c.Epoch, c.Seq), age(c),
+			strconv.Itoa(c.Services), "unknown/"+strconv.Itoa(c.Gateways), strconv.Itoa(watchers[c.Name]))
 		delete(watchers, c.Name)
 	}
 	// A cluster with watchers and no part: import denies it, or the part is
 	// still to come.
 	for _, name := range slices.Sorted(maps.Keys(watchers)) {
-		row(w, name, "", "", "", "", strconv.Itoa(watchers[name]))
+		row(w, name, "", "", "", "", "", "", strconv.Itoa(watchers[name]))
 	}
 	_, _ = fmt.Fprintln(w)
 	row(w, "WATCHER", "ADDRESS")
 	for _, m := range s.Members {
 		row(w, m.Name, m.Address)
 	}
+}
+
+// age is the time since a cluster was last heard of, in the form of _clusters.
+func age(c api.Cluster) string {
+	if c.AgeSeconds == nil {
+		return "unknown"
+	}
+	return (time.Duration(*c.AgeSeconds) * time.Second).String()
 }

@@ -14,11 +14,15 @@ import (
 // watchers, and nothing else.
 func TestStatusOfDenied(t *testing.T) {
 	s := api.Status{
-		Clusters: []api.Cluster{{Name: "west", Epoch: 2, Seq: 1, Services: 3}},
-		Members:  []api.Member{{Name: "w0.west", Cluster: "west"}, {Name: "c0.central", Cluster: "central"}, {Name: "c1.central", Cluster: "central"}},
+		Clusters: []api.Cluster{
+			{Name: "east", Epoch: 1, Seq: 4, AgeSeconds: &[]int64{95}[0], Services: 1, Gateways: 2},
+			{Name: "west", Epoch: 2, Seq: 1, Services: 3},
+		},
+		Members: []api.Member{{Name: "w0.west", Cluster: "west"}, {Name: "c0.central", Cluster: "central"}, {Name: "c1.central", Cluster: "central"}},
 	}
 	var out bytes.Buffer
 	require.NoError(t, show(&out, "table", s, func(w io.Writer) { statusTable(w, s) }))
-	require.Regexp(t, `(?m)^west +- +- +2\.1 +3 +1$`, out.String())
-	require.Regexp(t, `(?m)^central +- +- +- +- +2$`, out.String())
+	require.Regexp(t, `(?m)^east +- +- +1\.4 +1m35s +1 +unknown/2 +0$`, out.String())
+	require.Regexp(t, `(?m)^west +- +- +2\.1 +unknown +3 +unknown/0 +1$`, out.String())
+	require.Regexp(t, `(?m)^central +- +- +- +- +- +- +2$`, out.String())
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
@@ -20,6 +21,28 @@ type heads struct {
 	// not forgotten them yet must not bring them back. They are not passed on.
 	graves    map[string]*head // guarded by mu
 	maxGraves int
+	// heard is when news of a cluster came last, by our monotonic clock; only of
+	// those in byCluster. Guarded by mu.
+	heard map[string]time.Time
+}
+
+// hear notes that a cluster was alive just now. What its watchers say of time
+// counts for nothing: no clock of another machine is ever compared with ours.
+func (hs *heads) hear(cluster string) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.byCluster[cluster] != nil {
+		hs.heard[cluster] = time.Now()
+	}
+}
+
+// lastHeard is when news of a cluster came last; false if none has come since
+// this process began.
+func (hs *heads) lastHeard(cluster string) (time.Time, bool) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	at, ok := hs.heard[cluster]
+	return at, ok
 }
 
 func (hs *heads) set(h *head) {
@@ -35,6 +58,7 @@ func (hs *heads) bury(cluster string) {
 	defer hs.mu.Unlock()
 	h := hs.byCluster[cluster]
 	delete(hs.byCluster, cluster)
+	delete(hs.heard, cluster)
 	for other := range hs.graves {
 		if len(hs.graves) < hs.maxGraves {
 			break
@@ -62,6 +86,7 @@ func (hs *heads) drop(cluster string) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	delete(hs.byCluster, cluster)
+	delete(hs.heard, cluster)
 }
 
 // get is a cluster's head, nil if it is unknown.

@@ -174,7 +174,7 @@ func lead(from *part, a *selection, to *part, b *selection, leftOut func(error))
 		for key, value := range now.each() {
 			before, known := had[key]
 			was := known && a.takes(key) == nil
-			differs := !bytes.Equal(before, value) || a.aliases(key) != b.aliases(key)
+			differs := !bytes.Equal(before, value) || (a.aliases(key) == nil) != (b.aliases(key) == nil)
 			switch err := b.takes(key); {
 			case err == nil:
 				delete(had, key)

@@ -187,6 +187,9 @@ func (r *Replica) take(sender string, a *wire.Announcement, msg []byte) (outcome
 		return old, err
 	}
 	r.metrics.announcements.WithLabelValues(result.String()).Inc()
+	if result != old {
+		r.store.heads.hear(h.Cluster)
+	}
 	switch result {
 	case old:
 		return result, nil
@@ -224,6 +227,13 @@ func (r *Replica) announce(h *head, a *wire.Announcement) {
 		r.ownOnce.Do(func() { close(r.haveOwn) })
 	}
 }
+
+// Heard is when a cluster was last heard of: when its head, with a later
+// heartbeat or version, came as a message or was published here, by this
+// machine's monotonic clock. What was pulled doesn't count: nobody can say how
+// old it is. So it is false for some seconds after the start, and goes on being
+// so for a cluster that is silent.
+func (r *Replica) Heard(cluster string) (time.Time, bool) { return r.store.heads.lastHeard(cluster) }
 
 // PeersChanged is called by the gossip layer when members come or go. Who came
 // may have what others could not give.

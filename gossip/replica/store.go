@@ -50,7 +50,7 @@ func newStore(identity *trust.Identity, clusterset string, limits Limits, table 
 		identity: identity, clusterset: clusterset, limits: limits, table: table, refuse: refuse,
 		omit: func(error) {}, log: slog.New(slog.DiscardHandler),
 		clusters: map[string]*replicaPart{},
-		heads:    heads{byCluster: map[string]*head{}, graves: map[string]*head{}, maxGraves: limits.Clusters},
+		heads:    heads{byCluster: map[string]*head{}, graves: map[string]*head{}, heard: map[string]time.Time{}, maxGraves: limits.Clusters},
 	}
 	s.imports.Store(&Import{})
 	table.Prefer(identity.ID().Cluster)
@@ -120,11 +120,13 @@ func (s *store) publish(h *head, from, to *part) error {
 		return errDeposed
 	case to == nil:
 		s.setHeadLocked(have, h)
+		s.heads.hear(h.Cluster)
 		return nil
 	case from != current:
 		return errDeposed
 	}
 	s.commitLocked(h, to, s.update(h.Cluster, from, to))
+	s.heads.hear(h.Cluster)
 	return nil
 }
 

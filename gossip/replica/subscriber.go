@@ -94,6 +94,13 @@ func (s *Subscriber) View() *View { return s.view.Load() }
 // be behind.
 func (s *Subscriber) Stale() bool { return !s.connected.Load() }
 
+// Heard is when a cluster was last heard of: when its head, with a later
+// heartbeat or version, came over a stream that was in step, by this machine's
+// monotonic clock. What a stream begins with doesn't count, nor does the copy on
+// disk: nobody can say how old that is. So it is false for some seconds after
+// the start, and goes on being so for a cluster that is silent.
+func (s *Subscriber) Heard(cluster string) (time.Time, bool) { return s.store.heads.lastHeard(cluster) }
+
 // Run streams from one watcher after another until ctx ends.
 func (s *Subscriber) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -185,7 +192,9 @@ func (s *Subscriber) session(ctx context.Context, addr string) error {
 			impatient.Stop()
 			close(synced)
 		}
-		s.handle(m)
+		if h := s.handle(m); h != nil && !first {
+			s.store.heads.hear(h.Cluster)
+		}
 	}
 }
 
@@ -209,20 +218,22 @@ func (s *Subscriber) becomeCurrent(ctx context.Context, addr string) {
 	s.log.Info("table is current", "watcher", addr, "clusters", len(s.config.Table.Clusters()))
 }
 
-func (s *Subscriber) handle(m *wire.StreamMessage) {
+// handle takes a message. The head is returned if it was news.
+func (s *Subscriber) handle(m *wire.StreamMessage) *head {
 	s.tally.hear(time.Now())
 	switch body := m.Body.(type) {
 	case *wire.StreamMessage_Viewer:
 		s.setView(body.Viewer)
 	case *wire.StreamMessage_Announcement:
-		s.take(body.Announcement)
+		return s.take(body.Announcement)
 	case *wire.StreamMessage_Forget:
 		s.store.forget(body.Forget.GetCluster())
 		s.dirty.Store(true)
 	}
+	return nil
 }
 
-func (s *Subscriber) take(a *wire.Announcement) {
+func (s *Subscriber) take(a *wire.Announcement) *head {
 	h, result, err := s.store.accept(a)
 	switch {
 	case errors.Is(err, trust.ErrUnknownKey):
@@ -237,6 +248,7 @@ func (s *Subscriber) take(a *wire.Announcement) {
 	case result == applied:
 		s.dirty.Store(true)
 	}
+	return h
 }
 
 func (s *Subscriber) fetch(ctx context.Context, cluster, _ string, _ int, base *part) (*pulled, error) {

@@ -25,6 +25,8 @@ type addresses struct {
 	// gatewayPort is the own port of the gateways, of the first one if they
 	// differ; 0 when it names none.
 	gatewayPort uint16
+	// priority is the tier's number, MaxPriorities for a candidate that is out.
+	priority uint16
 	// tier is the verdict's for the candidate that the addresses belong to: a
 	// query that reads them needs no other line of the cache for it.
 	tier   locality.Tier
@@ -44,7 +46,8 @@ type share struct {
 }
 
 // hostAddrs finds the addresses of a cluster's gateway that has a host name; ok
-// is false as long as it is not known whether there are any. It must not wait.
+// is false as long as it is not known whether there are any. None are those of a
+// name that is denied for good. It must not wait.
 type hostAddrs func(cluster, host string) (addrs []netip.Addr, ok bool)
 
 // reachService finds the way to a service of cluster c: its own addresses in
@@ -107,8 +110,8 @@ func reachGateways(c *discovery.Cluster, s *discovery.Service, fit fitness, look
 // foundGateway is a gateway with its addresses, as far as they are known.
 type foundGateway struct {
 	*discovery.Gateway
-	addrs            []netip.Addr
-	pending, refused bool // why some are missing
+	addrs                   []netip.Addr
+	pending, refused, empty bool // why some are missing
 }
 
 func findGateway(c *discovery.Cluster, g *discovery.Gateway, fit fitness, lookup hostAddrs) foundGateway {
@@ -116,7 +119,7 @@ func findGateway(c *discovery.Cluster, g *discovery.Gateway, fit fitness, lookup
 	if len(g.Addresses) == 0 && g.Hostname != "" {
 		var ok bool
 		f.addrs, ok = lookup(c.Name, g.Hostname)
-		f.pending = !ok
+		f.pending, f.empty = !ok, ok && len(f.addrs) == 0
 	}
 	known := len(f.addrs)
 	f.addrs = fit.keep(f.addrs)
@@ -127,15 +130,19 @@ func findGateway(c *discovery.Cluster, g *discovery.Gateway, fit fitness, lookup
 // gather puts the addresses of gateways together.
 func gather(found []foundGateway) addresses {
 	var all []netip.Addr
-	without := locality.NoGateway
+	var some foundGateway
 	for _, g := range found {
 		all = append(all, g.addrs...)
-		switch {
-		case g.pending:
-			without = locality.Unresolved
-		case g.refused && without != locality.Unresolved:
-			without = locality.Refused
-		}
+		some.pending, some.refused, some.empty = some.pending || g.pending, some.refused || g.refused, some.empty || g.empty
+	}
+	without := locality.NoGateway
+	switch {
+	case some.pending:
+		without = locality.Unresolved
+	case some.refused:
+		without = locality.Refused
+	case some.empty:
+		without = locality.NoHost
 	}
 	a := collect(locality.ByGateway, without, all)
 	if len(found) > 0 {

@@ -32,6 +32,8 @@ type answers struct {
 	// scoped answers; see scope.go.
 	scope  scope
 	scopes scopes
+	// imports are built at the first query in an MCS zone; see imported.go.
+	imports atomic.Pointer[imported]
 }
 
 // viewpoint is a place to look at a link's table from. Stanzas that share a
@@ -40,6 +42,7 @@ type answers struct {
 type viewpoint struct {
 	link     link
 	names    *resolver
+	reverse  *reverser          // nil in a link that never has reverse zones
 	locality discovery.Locality // of the Corefile; empty takes the view's
 	serial   serial
 }
@@ -85,7 +88,10 @@ func (v *viewpoint) build(e *discovery.Entry, view *View, records *[]*discovery.
 func (a *answers) decide(viewer locality.Viewer) {
 	a.all = locality.Decide(viewer, locality.Policy{}, a.candidates)
 	for i, v := range a.all.Verdicts {
-		a.ways[i].tier = v.Tier
+		a.ways[i].tier, a.ways[i].priority = v.Tier, uint16(v.Priority)
+		if v.Tier == locality.TierOut {
+			a.ways[i].priority = locality.MaxPriorities
+		}
 	}
 	a.v4 = a.family(viewer, func(w addresses) bool { return len(w.v4) > 0 })
 	a.v6 = a.family(viewer, func(w addresses) bool { return len(w.v6) > 0 })

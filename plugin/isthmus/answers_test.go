@@ -2,9 +2,12 @@ package isthmus
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
@@ -138,12 +141,23 @@ func TestGatewayHostNames(t *testing.T) {
 			require.Equal(t, dns.RcodeServerFailure, rcode, "not resolved yet is not: no address")
 		}
 	}
-	p.view.names.store("lb.example.net", addrs("198.51.100.1"), nil)
+	p.view.names.store("lb.example.net", found{addrs: addrs("198.51.100.1")}, found{err: errNoAddress})
 	m, _ := ask(t, p, question("lb.lb.global.", dns.TypeA))
 	require.Contains(t, m.Answer[0].String(), "198.51.100.1")
-	p.view.names.store("lb.example.net", addrs("198.51.100.2"), nil)
+	p.view.names.store("lb.example.net", found{addrs: addrs("198.51.100.2")}, found{err: errNoAddress})
 	m, _ = ask(t, p, question("lb.lb.global.", dns.TypeA))
 	require.Contains(t, m.Answer[0].String(), "198.51.100.2")
+
+	// The DNS has denied it for good: there is none, which is no failure.
+	p.view.names.names["lb.example.net"].denied = time.Now().Add(-keepDenied)
+	p.view.names.store("lb.example.net", found{err: errNoAddress}, found{err: errNoAddress})
+	m, rcode := ask(t, p, question("lb.lb.global.", dns.TypeA))
+	require.Equal(t, dns.RcodeSuccess, rcode)
+	require.Empty(t, m.Answer)
+	m, _ = ask(t, p, question("_why.lb.lb.global.", dns.TypeTXT))
+	require.Equal(t, []string{
+		`east: out weight=0 ready=1/1 gateway=- up=unknown rtt=- age=unknown rule="gateway host name has no address"`,
+	}, texts(m))
 }
 
 func TestSRVOrder(t *testing.T) {
@@ -252,70 +266,121 @@ func texts(m *dns.Msg) []string {
 }
 
 func TestWhy(t *testing.T) {
+	synctest.Test(t, testWhy) // ages stand still
+}
+
+func testWhy(t *testing.T) {
 	l := newLink(demoTable(t))
+	l.heard = map[string]time.Time{
+		"west": time.Now(), "east": time.Now().Add(-3900 * time.Millisecond), // central: not since the start
+	}
+	lb := service("production", "lb", 2, 2)
+	lb.Gateways = []discovery.Gateway{named("lb.example")}
+	heavy := service("production", "heavy", 2, 2)
+	heavy.Weight = 7
+	apply(t, l.table, &discovery.Cluster{Name: "north", UID: "n", Network: "flat"}, 9, lb, heavy)
 	p := newPlugin(l)
+	users := []string{
+		`west: in tier=0(own) weight=2 share=100% ready=2/2 address=10.1.0.1,fd00:1::1 up=- rtt=- age=0s rule="lowest tier with candidates"`,
+		`central: standby tier=3(other) weight=3 ready=3/3 gateway=127.2.0.10 up=unknown rtt=- age=unknown rule="a lower tier has candidates"`,
+		`east: standby tier=3(other) weight=3 ready=3/3 gateway=127.3.0.10 up=unknown rtt=- age=3s rule="a lower tier has candidates"`,
+	}
 	tests := []struct {
 		qname string
 		want  []string
 	}{
 		{"_why.payment-service.production.global.", []string{
-			`central: in tier=3(other) share=60% ready=3/4 gateway=127.2.0.10 rule="lowest tier with candidates"`,
-			`east: in tier=3(other) share=40% ready=2/2 gateway=127.3.0.10 rule="lowest tier with candidates"`,
+			`central: in tier=3(other) weight=3 share=60% ready=3/4 gateway=127.2.0.10 up=unknown rtt=- age=unknown rule="lowest tier with candidates"`,
+			`east: in tier=3(other) weight=2 share=40% ready=2/2 gateway=127.3.0.10 up=unknown rtt=- age=3s rule="lowest tier with candidates"`,
 		}},
-		{"_why.user-service.production.global.", []string{
-			`west: in tier=0(own) share=100% ready=2/2 address=10.1.0.1,fd00:1::1 rule="lowest tier with candidates"`,
-			`central: standby tier=3(other) ready=3/3 gateway=127.2.0.10 rule="a lower tier has candidates"`,
-			`east: standby tier=3(other) ready=3/3 gateway=127.3.0.10 rule="a lower tier has candidates"`,
+		{"_why.user-service.production.global.", users},
+		{"_why.down.production.global.", []string{
+			`west: out weight=0 ready=0/2 address=10.1.0.9 up=- rtt=- age=0s rule="no ready endpoint"`,
 		}},
-		{"_why.down.production.global.", []string{`west: out ready=0/2 address=10.1.0.9 rule="no ready endpoint"`}},
-		{"_why.users.global.", []string{
-			`west: in tier=0(own) share=100% ready=2/2 address=10.1.0.1,fd00:1::1 rule="lowest tier with candidates"`,
-			`central: standby tier=3(other) ready=3/3 gateway=127.2.0.10 rule="a lower tier has candidates"`,
-			`east: standby tier=3(other) ready=3/3 gateway=127.3.0.10 rule="a lower tier has candidates"`,
+		{"_why.users.global.", users},
+		{"_why.heavy.production.global.", []string{
+			`north: out weight=0 ready=2/2 gateway=- up=- rtt=- age=unknown rule="no gateway"`,
+		}},
+		{"_why.lb.production.global.", []string{
+			`north: out weight=0 ready=2/2 gateway=- up=unknown rtt=- age=unknown rule="gateway host name not resolved"`,
 		}},
 		{"_clusters.global.", []string{
-			`central locality=us-central1/us-central1-a network=- version=1.6 services=2 gateways=1`,
-			`east locality=us-east1/us-east1-b network=- version=1.7 services=3 gateways=1`,
-			`west locality=us-west1/us-west1-a network=- version=1.5 services=3 gateways=1`,
+			`central locality=us-central1/us-central1-a network=- version=1.6 age=unknown services=2 gateways=unknown/1`,
+			`east locality=us-east1/us-east1-b network=- version=1.7 age=3s services=3 gateways=unknown/1`,
+			`north locality=- network=flat version=1.9 age=unknown services=2 gateways=unknown/0`,
+			`west locality=us-west1/us-west1-a network=- version=1.5 age=0s services=3 gateways=unknown/1`,
 		}},
 	}
 	for _, tc := range tests {
-		t.Run(tc.qname, func(t *testing.T) {
-			m, _ := ask(t, p, question(tc.qname, dns.TypeTXT))
-			require.Equal(t, tc.want, texts(m))
-			m, _ = ask(t, p, question(tc.qname, dns.TypeA))
-			require.Equal(t, dns.RcodeSuccess, m.Rcode)
-			require.Empty(t, m.Answer)
-		})
+		m, _ := ask(t, p, question(tc.qname, dns.TypeTXT))
+		require.Equal(t, tc.want, texts(m), tc.qname)
+		m, _ = ask(t, p, question(tc.qname, dns.TypeA))
+		require.Equal(t, dns.RcodeSuccess, m.Rcode)
+		require.Empty(t, m.Answer)
 	}
-	m, _ := ask(t, p, question("_why.nobody.production.global.", dns.TypeTXT))
+	time.Sleep(95*time.Second + 26*time.Hour)
+	m, _ := ask(t, p, question("_clusters.global.", dns.TypeTXT))
+	require.Contains(t, texts(m)[1], " age=26h1m38s ")
+	m, _ = ask(t, p, question("_why.heavy.production.global.", dns.TypeTXT))
+	require.Contains(t, texts(m)[0], "weight=0")
+	apply(t, l.table, &discovery.Cluster{Name: "north", UID: "n", Network: "flat", GatewaySets: []discovery.GatewaySet{
+		{Name: discovery.DefaultGatewaySet, Gateways: []discovery.Gateway{gateway(443, "192.0.2.9")}},
+	}}, 10, lb, heavy)
+	m, _ = ask(t, p, question("_why.heavy.production.global.", dns.TypeTXT))
+	require.Contains(t, texts(m)[0], " weight=14 ", "a service's weight counts for each ready endpoint")
+	m, _ = ask(t, p, question("_why.nobody.production.global.", dns.TypeTXT))
 	require.Equal(t, dns.RcodeNameError, m.Rcode)
 }
 
-// A line of the longest names fits one TXT string; many addresses are counted.
+// A line of the longest names and numbers fits one TXT string with all its
+// fields; addresses that have no room are counted.
 func TestWhyLineLength(t *testing.T) {
-	long := make([]byte, discovery.MaxLabel)
-	for i := range long {
-		long[i] = 'x'
-	}
+	const age = "2562047h47m16s" // the longest time.Duration
+	long := strings.Repeat("x", discovery.MaxLabel)
 	way := collect(locality.ByGateway, locality.NoGateway, addrs("2001:db8:aaaa:bbbb:cccc:dddd:eeee:1",
 		"2001:db8:aaaa:bbbb:cccc:dddd:eeee:2", "2001:db8:aaaa:bbbb:cccc:dddd:eeee:3", "2001:db8:aaaa:bbbb:cccc:dddd:eeee:4"))
-	line := whyLine(locality.Candidate{Cluster: string(long), Ready: 1 << 30, Total: 1 << 30},
-		locality.Verdict{Tier: locality.TierRegion, In: true, Share: 0.12345, Reason: locality.ReasonChosen}, &way)
-	require.Contains(t, line, ",+1 rule=")
-	require.Contains(t, line, "share=12.3%")
-	got, _ := (&query{Isthmus: &Isthmus{}, req: question("x.", dns.TypeTXT)}).text([]string{line})
-	require.LessOrEqual(t, len(texts(got)[0]), maxString)
+	verdict := locality.Verdict{Tier: locality.TierRegion, Weight: 6, In: true, Share: 0.12345, Reason: locality.ReasonChosen}
+	short := whyLine(locality.Candidate{Cluster: "x", Ready: 6, Total: 6}, verdict, &way, "1s")
+	require.Contains(t, short, ":3,+1 up=")
+	require.Contains(t, short, "share=12.3%")
+
+	const most = discovery.MaxZones * discovery.MaxCount
+	verdict.Weight = most * discovery.MaxWeight
+	candidate := locality.Candidate{Cluster: long, Ready: most, Total: most}
+	for _, tc := range []locality.Verdict{
+		verdict,
+		{Tier: locality.TierRegion, Weight: verdict.Weight, Reason: locality.ReasonStandby},
+		{Tier: locality.TierOut, Reason: locality.ReasonRefused},
+	} {
+		for _, way := range []*addresses{&way, {reach: locality.Refused}} {
+			line := whyLine(candidate, tc, way, age)
+			require.LessOrEqual(t, len(line), maxString)
+			require.True(t, strings.HasSuffix(line, fmt.Sprintf("rule=%q", tc.Reason)), line)
+		}
+	}
+}
+
+func TestClusterLineLength(t *testing.T) {
+	long := strings.Repeat("x", discovery.MaxLabel)
+	c := cluster(long, discovery.Locality{Region: long, Zone: long, Subzone: long}, gateway(1, "192.0.2.1"))
+	c.Network = long
+	require.NoError(t, c.Validate())
+	line := clusterLine(discovery.ClusterState{
+		Cluster: c, Services: 200_000, Version: discovery.Version{Epoch: math.MaxUint64, Seq: math.MaxUint64},
+	}, "2562047h47m16s")
+	require.Len(t, line, maxString)
+	require.True(t, strings.HasPrefix(line, long+" locality=xxx"))
+	require.True(t, strings.HasSuffix(line, "xxx... version=18446744073709551615.18446744073709551615 age=2562047h47m16s services=200000 gateways=unknown/1"), line)
 }
 
 func TestSerial(t *testing.T) {
 	table := demoTable(t)
 	s := &serial{}
-	first := s.current(table.Clusters())
-	require.Equal(t, first, s.current(table.Clusters()))
+	first := s.current(contents{reverseState: reverseState{first: firstState(table)}})
+	require.Equal(t, first, s.current(contents{reverseState: reverseState{first: firstState(table)}}))
 	for range 3 {
-		before := s.current(table.Clusters())
+		before := s.current(contents{reverseState: reverseState{first: firstState(table)}})
 		apply(t, table, cluster("east", eastLocality), 8)
-		require.Positive(t, int32(s.current(table.Clusters())-before))
+		require.Positive(t, int32(s.current(contents{reverseState: reverseState{first: firstState(table)}})-before))
 	}
 }

@@ -15,8 +15,7 @@ import (
 // are served, as CoreDNS's kubernetes plugin tells it.
 const dnsVersion = "1.1.0"
 
-// Timers of the SOA record. Nobody transfers the zone; they are those of
-// CoreDNS's own plugins.
+// Timers of the SOA record are those of CoreDNS's own plugins.
 const (
 	soaRefresh = 7200
 	soaRetry   = 1800
@@ -30,7 +29,7 @@ func (q *query) soa(owner string) dns.SOA {
 		Hdr:     dns.RR_Header{Name: owner, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: q.ttl},
 		Ns:      q.zone.server,
 		Mbox:    q.zone.mailbox,
-		Serial:  q.view.serial.current(q.view.link.Table().Clusters()),
+		Serial:  q.view.currentSerial(),
 		Refresh: soaRefresh,
 		Retry:   soaRetry,
 		Expire:  soaExpire,
@@ -70,7 +69,7 @@ func (q *query) nameServer() (*dns.Msg, result) {
 func (q *query) version() (*dns.Msg, result) {
 	switch q.qtype {
 	case dns.TypeTXT:
-		return q.records(&dns.TXT{Hdr: q.header(dns.TypeTXT), Txt: []string{dnsVersion}})
+		return q.records(&dns.TXT{Hdr: q.header(dns.TypeTXT), Txt: []string{q.zone.version()}})
 	case dns.TypeANY:
 		return q.minimal()
 	}
@@ -132,26 +131,35 @@ func boundAddrs(hosts []string) serverAddrs {
 	return bound
 }
 
-// serial is the SOA serial: the Unix time of the last change of the table that
-// was noticed, and always more than before. Agents count by themselves: nobody
-// compares serials of two of them.
+// serial is the SOA serial: the Unix time of the last change that was noticed,
+// of the table or of what else answers are made from, and always more than
+// before. Agents count by themselves: nobody compares serials of two of them.
 type serial struct{ state atomic.Pointer[serialState] }
 
 type serialState struct {
-	seen *discovery.ClusterState // moves with every change of the table
+	seen contents
 	n    uint32
 }
 
-func (s *serial) current(clusters []discovery.ClusterState) uint32 {
-	var first *discovery.ClusterState
-	if len(clusters) > 0 {
-		first = &clusters[0]
-	}
+// contents tells what a zone holds from what it held before.
+type contents struct {
+	reverseState
+	reverse *reverseIndex
+}
+
+func (v *viewpoint) currentSerial() uint32 {
+	return v.serial.current(contents{
+		reverseState: reverseState{first: firstState(v.link.Table()), view: v.link.View(), names: v.names.Generation()},
+		reverse:      v.reverse.index(),
+	})
+}
+
+func (s *serial) current(seen contents) uint32 {
 	old := s.state.Load()
-	if old != nil && old.seen == first {
+	if old != nil && old.seen == seen {
 		return old.n
 	}
-	next := &serialState{seen: first, n: uint32(time.Now().Unix())}
+	next := &serialState{seen: seen, n: uint32(time.Now().Unix())}
 	if old != nil && int32(next.n-old.n) <= 0 { // RFC 1982 arithmetic
 		next.n = old.n + 1
 	}

@@ -12,6 +12,11 @@
 // the entry, the clusters' records, the view or a gateway's host name changes;
 // a query only picks a cluster and copies addresses into a message.
 //
+// A name in an MCS zone (mcs) is parsed and answered by KEP-1645's rules from
+// the same answers; one in a reverse zone (ptr) from an index that a sweep in
+// the background keeps beside the table. A zone transfer walks through a zone
+// and asks what a client would (transfer).
+//
 // Links outlive the stanzas that use them, so that a reload of the Corefile
 // loses neither the table nor the connection (see registry). The package knows
 // neither gossip nor the Kubernetes API, and writes no log line for a query.

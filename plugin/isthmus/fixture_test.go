@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coredns/coredns/plugin/pkg/dnstest"
 	"github.com/coredns/coredns/plugin/test"
@@ -21,6 +22,7 @@ type fakeLink struct {
 	table *discovery.Table
 	view  atomic.Pointer[View]
 	stale atomic.Bool
+	heard map[string]time.Time
 }
 
 var _ link = (*fakeLink)(nil)
@@ -28,6 +30,11 @@ var _ link = (*fakeLink)(nil)
 func (l *fakeLink) Table() *discovery.Table { return l.table }
 func (l *fakeLink) View() *View             { return l.view.Load() }
 func (l *fakeLink) Stale() bool             { return l.stale.Load() }
+
+func (l *fakeLink) Heard(cluster string) (time.Time, bool) {
+	at, ok := l.heard[cluster]
+	return at, ok
+}
 
 var (
 	westLocality    = discovery.Locality{Region: "us-west1", Zone: "us-west1-a"}

@@ -33,9 +33,23 @@ func FuzzServeDNS(f *testing.F) {
 			f.Add(packed)
 		}
 	}
-	l := newLink(demoTable(f))
-	l.stale.Store(true)
-	p := newPlugin(l)
+	for _, qname := range []string{
+		"7.100.51.198.in-addr.arpa.", "100.51.198.in-addr.arpa.", "7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.",
+		"svc.clusterset.local.", "north.gateway.global.",
+	} {
+		packed, err := question(qname, dns.TypePTR).Pack()
+		require.NoError(f, err)
+		f.Add(packed)
+	}
+	for _, qname := range []string{
+		"_http._tcp.peers.data.svc.clusterset.local.", "_http._tcp.same.data.svc.clusterset.local.", "10-7-0-3.north.peers.data.svc.clusterset.local.",
+	} {
+		packed, err := question(qname, dns.TypeSRV).Pack()
+		require.NoError(f, err)
+		f.Add(packed)
+	}
+	p := manyZones(f, kindsTable(f))
+	p.view.link.(*fakeLink).stale.Store(true)
 	p.Next = test.NextHandler(dns.RcodeRefused, nil)
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		req := new(dns.Msg)
@@ -78,6 +92,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"isthmus {\n watcher a\n insecure\n}", "isthmus a b {\n tls x y z\n}", "isthmus", "isthmus {\n locality a/b/c/d\n}",
 		"isthmus {\n watcher [::1]:1 ::1 a:b:c\n}", "isthmus 10.0.0.0/9 {\n watcher a\n insecure\n}",
+		"isthmus global 10.0.0.0/9 ip6.arpa {\n watcher a\n insecure\n mcs clusterset.local global\n}",
 	} {
 		f.Add(seed)
 	}
@@ -86,6 +101,10 @@ func FuzzParse(f *testing.F) {
 		if err == nil && s.link.watchers != "" {
 			require.NotEmpty(t, s.zones)
 			require.NotContains(t, s.zones.origins(), ".")
+			for _, z := range s.zones {
+				require.Equal(t, z.kind == zoneReverse, isReverse(z.origin))
+				require.True(t, z.names != nil || z.kind == zoneMCS)
+			}
 		}
 	})
 }

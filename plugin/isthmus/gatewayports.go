@@ -96,7 +96,7 @@ func (a *addresses) at(port uint16) *addresses {
 // has an address now.
 func (a *addresses) throughGateway() bool {
 	switch a.reach {
-	case locality.ByGateway, locality.Unresolved, locality.Refused:
+	case locality.ByGateway, locality.Unresolved, locality.Refused, locality.NoHost:
 		return true
 	}
 	return len(a.ports) > 0

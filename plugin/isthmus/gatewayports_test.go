@@ -223,7 +223,7 @@ func TestGatewayNames(t *testing.T) {
 			}
 		})
 	}
-	p.view.names.store("lb.example.net", addrs("198.51.100.1"), nil)
+	p.view.names.store("lb.example.net", found{addrs: addrs("198.51.100.1")}, found{err: errNoAddress})
 	m, _ := ask(t, p, question("9443.gateway.two.web.p.global.", dns.TypeA))
 	require.Equal(t, []string{"9443.gateway.two.web.p.global. 198.51.100.1"}, addressLines(m.Answer))
 }

@@ -3,6 +3,7 @@ package isthmus
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
@@ -27,6 +28,8 @@ type Isthmus struct {
 	// told tells that the metadata plugin wants to know what queries come to;
 	// set before the first query.
 	told bool
+
+	transfers atomic.Int32 // that are under way
 }
 
 var (
@@ -40,7 +43,10 @@ func (*Isthmus) Name() string { return pluginName }
 // Ready implements ready.Readiness: there is a state to answer from, be it
 // stale.
 func (p *Isthmus) Ready() bool {
-	return p.view.link.Table().Loaded() && p.view.link.View() != nil
+	if !p.view.link.Table().Loaded() || p.view.link.View() == nil {
+		return false
+	}
+	return p.view.reverse.index() != nil || !p.zones.have(zoneReverse)
 }
 
 // CacheBypassZones implements cache.ZoneBypasser: in a server block of ours the
@@ -51,7 +57,7 @@ func (p *Isthmus) CacheBypassZones() []string { return p.zones.origins() }
 // ServeDNS implements plugin.Handler. Errors and refusals are left to CoreDNS
 // to write, as its plugins do.
 func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	if len(r.Question) != 1 { // RFC 9619
+	if len(r.Question) != 1 || len(r.Extra) > 1 && severalOPT(r) { // RFC 9619, RFC 6891 section 6.1.1
 		p.metrics.requests[resultFormErr].Inc()
 		return dns.RcodeFormatError, nil
 	}
@@ -88,6 +94,17 @@ func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	}
 	_ = w.WriteMsg(m) // a client that went away is nobody's error
 	return m.Rcode, nil
+}
+
+// severalOPT tells whether there is more than one OPT record.
+func severalOPT(r *dns.Msg) bool {
+	n := 0
+	for _, rr := range r.Extra {
+		if rr.Header().Rrtype == dns.TypeOPT {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // markStale adds an Extended DNS Error, which only a client that speaks EDNS

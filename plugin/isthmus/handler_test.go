@@ -209,6 +209,8 @@ func TestRefusals(t *testing.T) {
 	chaos.Question[0].Qclass = dns.ClassCHAOS
 	two := question("user-service.production.global.", dns.TypeA)
 	two.Question = append(two.Question, two.Question[0])
+	twoOPT := question("user-service.production.global.", dns.TypeA)
+	twoOPT.SetEdns0(1232, false).SetEdns0(1232, false)
 	notify, update := new(dns.Msg).SetNotify("global."), new(dns.Msg).SetUpdate("global.")
 	tests := []struct {
 		name string
@@ -222,6 +224,7 @@ func TestRefusals(t *testing.T) {
 		{"incremental transfer", question("global.", dns.TypeIXFR), dns.RcodeRefused},
 		{"two questions", two, dns.RcodeFormatError},
 		{"no question", new(dns.Msg), dns.RcodeFormatError},
+		{"two OPT records", twoOPT, dns.RcodeFormatError},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -276,6 +279,39 @@ func TestFallthrough(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			_, rcode := ask(t, p, question(tc.qname, dns.TypeMX))
+			require.Equal(t, tc.want, rcode)
+		})
+	}
+}
+
+// Zones of all kinds fall through, or don't, by their names; what exists only
+// because of a name below it never does.
+func TestFallthroughKinds(t *testing.T) {
+	const marker = dns.RcodeBadAlg
+	p := manyZones(t, kindsTable(t))
+	p.Next = test.NextHandler(marker, nil)
+	p.fall.SetZonesFromArgs([]string{"svc.clusterset.local", "10.0.0.0/8", "2001:db8::/32"})
+	tests := []struct {
+		name  string
+		qname string
+		want  int
+	}{
+		{"unknown service", "x.y.svc.clusterset.local.", marker},
+		{"beside the zone of fallthrough", "x.clusterset.local.", dns.RcodeNameError},
+		{"another MCS zone", "x.y.svc.set.example.", dns.RcodeNameError},
+		{"headless without a ready endpoint", "idle.data.svc.clusterset.local.", marker},
+		{"namespace", "data.svc.clusterset.local.", dns.RcodeSuccess},
+		{"unknown address", "77.0.0.10.in-addr.arpa.", marker},
+		{"inner name", "0.7.10.in-addr.arpa.", dns.RcodeSuccess},
+		{"known address", "1.0.7.10.in-addr.arpa.", dns.RcodeSuccess},
+		{"the zone itself", "10.in-addr.arpa.", dns.RcodeSuccess},
+		{"another reverse zone", "77.2.0.192.in-addr.arpa.", dns.RcodeNameError},
+		{"IPv6", "1.1.8.b.d.0.1.0.0.2.ip6.arpa.", marker},
+		{"plain zone", "x.y.global.", dns.RcodeNameError},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			_, rcode := ask(t, p, question(tc.qname, dns.TypePTR))
 			require.Equal(t, tc.want, rcode)
 		})
 	}
@@ -373,5 +409,23 @@ func TestTruncation(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(packed), max(512, int(size)))
 		require.Equal(t, size < 1232, w.Msg.Truncated, "size %d", size)
+	}
+}
+
+// A port without a name makes no name below the service's: nothing is there
+// that _tcp could be an empty non-terminal of.
+func TestPortWithoutName(t *testing.T) {
+	table := demoTable(t)
+	s := service("production", "single", 1, 1)
+	s.Ports[0].Name = ""
+	apply(t, table, cluster("far", eastLocality, gateway(443, "192.0.2.1")), 1, s)
+	p := newPlugin(newLink(table))
+	for name, want := range map[string]int{
+		"single.production.global.":          dns.RcodeSuccess,
+		"_tcp.single.production.global.":     dns.RcodeNameError,
+		"_tcp.far.single.production.global.": dns.RcodeNameError,
+	} {
+		got, _ := ask(t, p, question(name, dns.TypeSRV))
+		require.Equal(t, want, got.Rcode, name)
 	}
 }

@@ -40,7 +40,9 @@ type sharedLink struct {
 	link
 	cfg   linkConfig
 	names *resolver
-	run   func(context.Context) error
+	// reverse names addresses while a holder has a reverse zone.
+	reverse *reverser
+	run     func(context.Context) error
 
 	// Guarded by the registry's mu.
 	holders map[*holder]struct{}
@@ -52,8 +54,9 @@ type sharedLink struct {
 
 // holder is one started stanza.
 type holder struct {
-	shared *sharedLink
-	epoch  int
+	shared  *sharedLink
+	epoch   int
+	reverse bool // it has a reverse zone
 }
 
 func newRegistry(linger time.Duration) *registry {
@@ -70,10 +73,12 @@ func (r *registry) prepare(cfg linkConfig) (*sharedLink, error) {
 	if err != nil {
 		return nil, err
 	}
+	names := newResolver(l.Table(), systemLookup, newLogger())
 	s := &sharedLink{
 		link:    l,
 		cfg:     cfg,
-		names:   newResolver(l.Table(), systemLookup, newLogger()),
+		names:   names,
+		reverse: newReverser(l, names, newLogger()),
 		run:     run,
 		holders: map[*holder]struct{}{},
 		views:   map[discovery.Locality]*viewpoint{},
@@ -101,7 +106,7 @@ func (r *registry) viewpoint(s *sharedLink, where discovery.Locality) *viewpoint
 	defer r.mu.Unlock()
 	v, ok := s.views[where]
 	if !ok {
-		v = &viewpoint{link: s.link, names: s.names, locality: where}
+		v = &viewpoint{link: s.link, names: s.names, reverse: s.reverse, locality: where}
 		s.views[where] = v
 	}
 	return v
@@ -125,7 +130,17 @@ func (r *registry) acquire(s *sharedLink) (*holder, error) {
 	return h, nil
 }
 
-// live runs the link and its resolver until ctx ends.
+// wantReverse has the link of a holder keep names of addresses.
+func (r *registry) wantReverse(h *holder) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, held := h.shared.holders[h]; held && !h.reverse {
+		h.reverse = true
+		h.shared.reverse.want(+1)
+	}
+}
+
+// live runs the link, its resolver and its reverser until ctx ends.
 func (s *sharedLink) live(ctx context.Context, done chan<- struct{}) {
 	defer close(done)
 	var wg sync.WaitGroup
@@ -135,6 +150,7 @@ func (s *sharedLink) live(ctx context.Context, done chan<- struct{}) {
 			log.Errorf("Resolver of gateway host names ended: %v", err)
 		}
 	})
+	wg.Go(func() { s.reverse.Run(ctx) })
 	if err := s.run(ctx); err != nil && ctx.Err() == nil {
 		log.Errorf("Link to watchers %s ended, answers stay as they are: %v", s.cfg.watchers, err)
 	}
@@ -148,6 +164,10 @@ func (r *registry) release(h *holder) {
 }
 
 func (r *registry) releaseLocked(h *holder) {
+	if h.reverse {
+		h.reverse = false
+		h.shared.reverse.want(-1)
+	}
 	delete(h.shared.holders, h)
 	r.armLocked(h.shared)
 }

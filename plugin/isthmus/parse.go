@@ -50,6 +50,7 @@ var properties = map[string]property{
 	"locality":    (*parser).locality,
 	"node":        (*parser).node,
 	"snapshot":    (*parser).snapshot,
+	"mcs":         (*parser).mcs,
 	"ttl":         (*parser).ttl,
 	"fallthrough": (*parser).fallthroughZones,
 }
@@ -58,6 +59,8 @@ type parser struct {
 	*caddy.Controller
 	root     string // of the root plugin, "" for none
 	watchers []string
+	origins  []string // of the zones, in the order of the Corefile
+	mcsZones []string // those of them that are MCS zones, and further ones
 	out      stanza
 }
 
@@ -81,7 +84,10 @@ func parse(c *caddy.Controller) (stanza, error) {
 			}
 		}
 	}
-	return p.out, p.finish()
+	if err := p.finish(); err != nil {
+		return p.out, err
+	}
+	return p.out, p.finishZones()
 }
 
 func (p *parser) unknown(name string) error {
@@ -115,39 +121,6 @@ func (p *parser) finish() error {
 			return p.Errf("node is missing and the host name unknown: %v", err)
 		}
 		l.node = host
-	}
-	return nil
-}
-
-// zones reads the zones, by default those of the server block. The root, where
-// a stanza would answer for the whole DNS, stands for the default zone.
-func (p *parser) zones(args []string) error {
-	fromBlock := len(args) == 0
-	if fromBlock {
-		args = p.ServerBlockKeys
-	}
-	var origins []string
-	for _, arg := range args {
-		normal := plugin.Host(arg).NormalizeExact()
-		if len(normal) == 0 || strings.Contains(normal[0], `\`) {
-			return p.Errf("zone %q is not a domain name", arg)
-		}
-		if z := newZone(normal[0]); len(z.mailbox) > maxName {
-			return p.Errf("zone %q leaves no room for %s", arg, z.mailbox[:len(z.mailbox)-len(z.origin)-1])
-		}
-		origins = append(origins, normal...)
-	}
-	for i, origin := range origins {
-		if origin == "." {
-			if !fromBlock {
-				return p.Err("the root can't be a zone of isthmus: leave it out for global.")
-			}
-			origins[i] = defaultZone
-		}
-	}
-	slices.Sort(origins)
-	for _, origin := range slices.Compact(origins) {
-		p.out.zones = append(p.out.zones, newZone(origin))
 	}
 	return nil
 }

@@ -98,12 +98,18 @@ func TestParseErrors(t *testing.T) {
 		{"no tls", "isthmus {\n watcher a\n}", "tls is missing"},
 		{"both", "isthmus {\n watcher a\n insecure\n tls west-agent.crt west-agent.key ca.crt\n}", "exclude each other"},
 		{"typo", "isthmus {\n watcher a\n\n localty x\n}", `Testfile:4 - Error during parsing: unknown property "localty", did you mean "locality"?`},
-		{"nothing like it", "isthmus {\n zzzzzz\n}", `unknown property "zzzzzz", want one of clusterset, fallthrough, insecure, locality, node, snapshot, tls, ttl, watcher`},
+		{"nothing like it", "isthmus {\n zzzzzz\n}", `unknown property "zzzzzz", want one of clusterset, fallthrough, insecure, locality, mcs, node, snapshot, tls, ttl, watcher`},
 		{"very long", "isthmus {\n " + long + "\n}", "want one of"},
 		{"twice", "isthmus {\n watcher a\n insecure\n}\nisthmus {\n}", "once per Server Block"},
 		{"the root", "isthmus . {\n watcher a\n insecure\n}", "Testfile:1 - Error during parsing: the root"},
 		{"bad zone", "isthmus a..b {\n}", `zone "a..b" is not a domain name`},
 		{"long zone", "isthmus " + strings.Repeat("x234567890123456789012345678901234567890123456789.", 4) + strings.Repeat("y", 46) + " {\n}", "leaves no room for hostmaster"},
+		{"mcs without zone", "isthmus {\n watcher a\n insecure\n mcs\n}", "Testfile:4"},
+		{"mcs at the root", "isthmus {\n mcs .\n}", `mcs zone "."`},
+		{"mcs with a CIDR", "isthmus {\n mcs 10.0.0.0/8\n}", `mcs zone "10.0.0.0/8": want a domain such as clusterset.local`},
+		{"bad mcs zone", "isthmus {\n mcs a..b\n}", `zone "a..b" is not a domain name`},
+		{"only reverse zones", "isthmus 10.0.0.0/8 {\n watcher a\n insecure\n}", "reverse zone 10.in-addr.arpa. needs a zone that its records point to"},
+		{"reverse and MCS zones", "isthmus 10.0.0.0/8 {\n watcher a\n insecure\n mcs clusterset.local\n}", "needs a zone that its records point to"},
 		{"watcher without address", "isthmus {\n watcher\n}", "Testfile:2"},
 		{"watcher with a bad port", "isthmus {\n watcher a:0\n}", `Testfile:2 - Error during parsing: watcher "a:0"`},
 		{"watcher without host", "isthmus {\n watcher :1\n}", "host is not a name"},
@@ -137,4 +143,62 @@ func TestNearest(t *testing.T) {
 	require.Equal(t, "tls", nearest("tl", words), "ties go to the first")
 	require.Equal(t, "", nearest("completely", words))
 	require.Equal(t, 3, distance("kitten", "sitting"))
+}
+
+// Zones are of the kind that their names tell, and those that aren't plain
+// point to the first plain one of the Corefile.
+func TestParseZones(t *testing.T) {
+	const rest = "watcher a\n insecure\n}"
+	tests := []struct {
+		name, in string
+		keys     []string
+		want     map[string]zoneKind
+		names    string // of all zones that aren't plain
+	}{
+		{
+			"all kinds", "isthmus z.example a.example 10.0.0.0/8 2001:db8::/31 {\n mcs Clusterset.local set.example\n" + rest, nil,
+			map[string]zoneKind{
+				"z.example.": zonePlain, "a.example.": zonePlain, "10.in-addr.arpa.": zoneReverse, "8.b.d.0.1.0.0.2.ip6.arpa.": zoneReverse,
+				"9.b.d.0.1.0.0.2.ip6.arpa.": zoneReverse, "clusterset.local.": zoneMCS, "set.example.": zoneMCS,
+			},
+			"z.example.",
+		},
+		{
+			"an MCS zone among the block's", "isthmus {\n mcs clusterset.local\n" + rest,
+			[]string{"dns://clusterset.local.:53", "dns://1.10.in-addr.arpa.:53", "dns://global.:53"},
+			map[string]zoneKind{"clusterset.local.": zoneMCS, "1.10.in-addr.arpa.": zoneReverse, "global.": zonePlain},
+			"global.",
+		},
+		{
+			"all addresses", "isthmus global in-addr.arpa ip6.arpa {\n" + rest, nil,
+			map[string]zoneKind{"global.": zonePlain, "in-addr.arpa.": zoneReverse, "ip6.arpa.": zoneReverse},
+			"global.",
+		},
+		{
+			"the root's default", "isthmus {\n mcs clusterset.local\n" + rest,
+			[]string{"dns://.:53"},
+			map[string]zoneKind{"clusterset.local.": zoneMCS, "global.": zonePlain},
+			"global.",
+		},
+		{"MCS alone", "isthmus clusterset.local {\n mcs clusterset.local\n" + rest, nil, map[string]zoneKind{"clusterset.local.": zoneMCS}, ""},
+		{"no boundary", "isthmus xin-addr.arpa {\n" + rest, nil, map[string]zoneKind{"xin-addr.arpa.": zonePlain}, ""},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := parse(controller(tc.in, tc.keys...))
+			require.NoError(t, err)
+			require.Len(t, got.zones, len(tc.want))
+			for _, z := range got.zones {
+				require.Equal(t, tc.want[z.origin], z.kind, z.origin)
+				switch {
+				case z.kind == zonePlain:
+					require.Same(t, z, z.names)
+				case tc.names == "":
+					require.Nil(t, z.names)
+				default:
+					require.Equal(t, tc.names, z.names.origin)
+				}
+			}
+		})
+	}
 }

@@ -35,6 +35,12 @@ func (q *query) answer() (*dns.Msg, result) {
 	if q.where = q.view.link.View(); q.where == nil || !table.Loaded() {
 		return nil, resultServFail
 	}
+	switch q.zone.kind {
+	case zoneMCS:
+		return q.mcs(table)
+	case zoneReverse:
+		return q.reverse()
+	}
 	n := parseName(q.zone.relative(q.name))
 	switch n.kind {
 	case nameApex:
@@ -49,6 +55,11 @@ func (q *query) answer() (*dns.Msg, result) {
 	if n.key != "" {
 		if e := table.Lookup(n.key); e != nil {
 			return q.service(n, e)
+		}
+	}
+	if n.namespace == labelGateway {
+		if m, res, known := q.gateway(n); known {
+			return m, res
 		}
 	}
 	full := q.name[:len(q.name)-1]
@@ -68,7 +79,11 @@ func (q *query) answer() (*dns.Msg, result) {
 
 // service answers a name that belongs to a service that exists.
 func (q *query) service(n name, e *discovery.Entry) (*dns.Msg, result) {
-	a := q.view.answers(e, q.where)
+	return q.serviceFrom(n, q.view.answers(e, q.where))
+}
+
+// serviceFrom is service with what there is to answer.
+func (q *query) serviceFrom(n name, a *answers) (*dns.Msg, result) {
 	one := -1
 	if n.cluster != "" {
 		if one = a.index(n.cluster); one < 0 {

@@ -36,25 +36,25 @@ func TestOtherClustersUnfitAddresses(t *testing.T) {
 	}{
 		{
 			name: "gateways", own: "192.0.2.1", service: evil(discovery.KindClusterIP, gateway(443, unfit...)),
-			why: `evil: out ready=1/1 gateway=- rule="address is loopback, link-local or a metadata service"`,
+			why: `evil: out weight=0 ready=1/1 gateway=- up=unknown rtt=- age=unknown rule="address is loopback, link-local or a metadata service"`,
 		},
 		{
 			name: "the fit ones stay", own: "192.0.2.1", want: "192.0.2.66",
 			service: evil(discovery.KindClusterIP, gateway(443, unfit...), gateway(444, "192.0.2.66")),
-			why:     `evil: in tier=3(other) share=100% ready=1/1 gateway=192.0.2.66 rule="lowest tier with candidates"`,
+			why:     `evil: in tier=3(other) weight=1 share=100% ready=1/1 gateway=192.0.2.66 up=unknown rtt=- age=unknown rule="lowest tier with candidates"`,
 		},
 		{
 			name: "host names", own: "192.0.2.1", service: evil(discovery.KindClusterIP, named("evil.example")),
-			why: `evil: out ready=1/1 gateway=- rule="address is loopback, link-local or a metadata service"`,
+			why: `evil: out weight=0 ready=1/1 gateway=- up=unknown rtt=- age=unknown rule="address is loopback, link-local or a metadata service"`,
 		},
 		{
 			name: "endpoints of a shared network", own: "192.0.2.1", network: "flat", service: evil(discovery.KindHeadless),
-			why: `evil: out ready=1/1 gateway=- rule="no gateway"`,
+			why: `evil: out weight=0 ready=1/1 gateway=- up=- rtt=- age=unknown rule="no gateway"`,
 		},
 		{
 			name: "loopback for a cluster that stands there itself", own: "127.1.0.10", want: "127.3.0.10",
 			service: evil(discovery.KindClusterIP, gateway(443, "127.3.0.10", "169.254.169.254")),
-			why:     `evil: in tier=3(other) share=100% ready=1/1 gateway=127.3.0.10 rule="lowest tier with candidates"`,
+			why:     `evil: in tier=3(other) weight=1 share=100% ready=1/1 gateway=127.3.0.10 up=unknown rtt=- age=unknown rule="lowest tier with candidates"`,
 		},
 	}
 	for _, tc := range tests {
@@ -68,7 +68,7 @@ func TestOtherClustersUnfitAddresses(t *testing.T) {
 			l := newLink(table)
 			l.view.Store(&View{Cluster: "west", Network: tc.network})
 			p := newPlugin(l)
-			p.view.names.names["evil.example"] = &resolved{addrs: addrs(unfit...), known: true}
+			p.view.names.names["evil.example"] = &resolved{all: addrs(unfit...), known: true}
 
 			names := []string{"evil.shop.global.", "evil.evil.shop.global.", "pod.evil.evil.shop.global."}
 			if tc.service.Kind != discovery.KindHeadless {

@@ -3,9 +3,7 @@ package isthmus
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -19,33 +17,30 @@ const (
 	// maxNames bounds the host names that are kept. A clusterset of 1,000
 	// clusters with one load balancer each fits.
 	maxNames = 1024
-	// refreshNames is how old an address may get: Go's resolver tells no TTL,
-	// and the large clouds' load balancers have one of 60 s.
-	refreshNames = 30 * time.Second
-	// retryNames is the pause after a lookup that found nothing. It doubles up
-	// to maxRetryNames: every agent asks, and a name that a cloud has just made
-	// is there within a minute or two.
-	retryNames    = 5 * time.Second
-	maxRetryNames = time.Minute
 	// resolveTick is how soon the resolver notices a change of the table.
 	resolveTick = time.Second
 	// resolveTimeout gives up a lookup: Go's resolver asks two servers twice
 	// in 10 s by default.
 	resolveTimeout = 5 * time.Second
-	// resolveWorkers bounds the lookups at one time.
+	// resolveWorkers bounds the names that are looked up at one time, each by
+	// two queries.
 	resolveWorkers = 8
 	// walkServices bounds how often all services are searched for gateways of
 	// their own, which takes about 10 ms at 100,000.
 	walkServices = 5 * time.Second
 )
 
-// lookupFunc finds a host name's addresses.
-type lookupFunc func(ctx context.Context, host string) ([]netip.Addr, error)
-
 // resolver keeps the addresses of gateways that have host names: a cloud's
 // load balancer gives no more. It resolves what the table names before anyone
-// asks, refreshes it, and keeps the last good addresses for as long as the
-// table has the name. Queries read from it and never wait for it.
+// asks, and again when the TTL has passed. Queries read from it and never wait
+// for it.
+//
+// What the DNS says counts at once when it names addresses: the new ones take
+// the place of the old ones, also where a load balancer tells a part of its
+// addresses at a time, since an address that it has left out may be on its way
+// out. A family that it has none of any more is gone with it. When lookups
+// fail, the last good addresses stay for as long as the table has the name; when
+// the DNS denies the name or both families, they stay for keepDenied.
 type resolver struct {
 	table      *discovery.Table
 	lookup     lookupFunc
@@ -56,16 +51,6 @@ type resolver struct {
 	mu    sync.Mutex
 	names map[string]*resolved // guarded by mu
 	full  bool                 // a name was refused since the last sweep; guarded by mu
-}
-
-// resolved is one name's state; guarded by resolver.mu.
-type resolved struct {
-	cluster string        // whose gateway has it; one of them if several do
-	addrs   []netip.Addr  // sorted; replaced, never changed
-	known   bool          // a lookup has succeeded
-	pause   time.Duration // before the next lookup when the last one failed, else 0
-	due     time.Time
-	busy    bool
 }
 
 func newResolver(t *discovery.Table, lookup lookupFunc, logger *slog.Logger) *resolver {
@@ -94,7 +79,7 @@ func (r *resolver) Addrs(cluster, host string) (addrs []netip.Addr, ok bool) {
 		}
 		return nil, false
 	}
-	return n.addrs, n.known
+	return n.all, n.known
 }
 
 // addLocked takes up a name. When there is no room, it takes that of the
@@ -206,58 +191,37 @@ func (r *resolver) next(now time.Time) (host string, due bool) {
 func (r *resolver) resolve(ctx context.Context, host string) {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	addrs, err := r.lookup(ctx, host)
-	addrs = usable(addrs)
-	if err == nil && len(addrs) == 0 {
-		err = errors.New("no usable address")
-	}
-	r.store(host, addrs, err)
+	var v4, v6 found
+	var other sync.WaitGroup
+	other.Go(func() { v6 = r.lookup(ctx, "ip6", host).usable() })
+	v4 = r.lookup(ctx, "ip4", host).usable()
+	other.Wait()
+	r.store(host, v4, v6)
 }
 
 // store keeps what a lookup found. Only the first of several failures is
 // logged.
-func (r *resolver) store(host string, addrs []netip.Addr, err error) {
+func (r *resolver) store(host string, v4, v6 found) {
 	r.mu.Lock()
 	n, found := r.names[host]
 	if !found {
 		r.mu.Unlock()
 		return
 	}
+	was, wasKnown := n.all, n.known
+	err := n.take(v4, v6, time.Now())
 	n.busy = false
 	news := err != nil && n.pause == 0
-	if err != nil {
-		n.pause = min(max(2*n.pause, retryNames), maxRetryNames)
-		n.due = time.Now().Add(n.pause)
-	} else {
-		n.pause, n.due = 0, time.Now().Add(refreshNames)
-		if !n.known || !slices.Equal(n.addrs, addrs) {
-			n.addrs, n.known = addrs, true
-			r.generation.Add(1)
-		}
+	n.schedule(v4, v6, err, len(r.names))
+	if n.known != wasKnown || !slices.Equal(n.all, was) {
+		r.generation.Add(1)
 	}
+	gone := len(was) > 0 && len(n.all) == 0
 	r.mu.Unlock()
-	if news {
+	switch {
+	case gone:
+		r.logger.Warn("gateway host name has no address any more", "host", host, "err", err, "denied_for", keepDenied.String())
+	case news:
 		r.logger.Warn("gateway host name not resolved", "host", host, "err", err)
 	}
-}
-
-// usable sorts out what no client can connect to. Load balancers rotate the
-// order of their addresses; sorted, equal sets are equal.
-func usable(addrs []netip.Addr) []netip.Addr {
-	var kept []netip.Addr
-	for _, a := range addrs {
-		a = a.Unmap().WithZone("")
-		if a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() {
-			kept = append(kept, a)
-		}
-	}
-	slices.SortFunc(kept, netip.Addr.Compare)
-	kept = slices.Compact(kept)
-	return kept[:min(len(kept), discovery.MaxAddresses)]
-}
-
-// systemLookup asks the machine's own resolver. The trailing dot keeps search
-// lists out of it.
-func systemLookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host+".")
 }

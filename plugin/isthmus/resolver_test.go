@@ -16,12 +16,24 @@ import (
 	"github.com/isthmus-dns/isthmus/discovery"
 )
 
-// fakeDNS answers the resolver's lookups.
+// fakeDNS answers the resolver's lookups. A name that it doesn't have fails.
 type fakeDNS struct {
 	mu    sync.Mutex
 	hosts map[string][]netip.Addr
-	asked map[string]int
+	ttl   time.Duration
+	fails map[string]error // by network, "ip4" or "ip6"
+	asked map[string]int   // names, not families
 }
+
+func newFakeDNS() *fakeDNS {
+	return &fakeDNS{hosts: map[string][]netip.Addr{}, fails: map[string]error{}, asked: map[string]int{}, ttl: fakeTTL}
+}
+
+// fakeTTL is that of the large clouds' load balancers.
+const fakeTTL = time.Minute
+
+// longestWait is the longestWait time from one lookup to the next, the tick included.
+func longestWait(ttl time.Duration) time.Duration { return ttl + ttl/10 + 2*resolveTick }
 
 func (d *fakeDNS) set(host string, a ...netip.Addr) {
 	d.mu.Lock()
@@ -35,15 +47,33 @@ func (d *fakeDNS) count(host string) int {
 	return d.asked[host]
 }
 
-func (d *fakeDNS) lookup(_ context.Context, host string) ([]netip.Addr, error) {
+// fail sets the error of a family, nil for none.
+func (d *fakeDNS) fail(network string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.asked[host]++
-	a, ok := d.hosts[host]
-	if !ok {
-		return nil, errors.New("no such host")
+	d.fails[network] = err
+}
+
+func (d *fakeDNS) lookup(_ context.Context, network, host string) found {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if network == "ip4" {
+		d.asked[host]++
 	}
-	return a, nil
+	all, ok := d.hosts[host]
+	if err := d.fails[network]; err != nil {
+		return found{err: err}
+	}
+	if !ok {
+		return found{err: errors.New("server misbehaving")}
+	}
+	f := found{ttl: d.ttl}
+	for _, a := range all {
+		if a.Unmap().Is4() == (network == "ip4") {
+			f.addrs = append(f.addrs, a)
+		}
+	}
+	return f
 }
 
 func named(host string) discovery.Gateway {
@@ -52,7 +82,7 @@ func named(host string) discovery.Gateway {
 
 // runResolver starts a resolver inside a synctest bubble.
 func runResolver(t *testing.T, table *discovery.Table) (*resolver, *fakeDNS) {
-	d := &fakeDNS{hosts: map[string][]netip.Addr{}, asked: map[string]int{}}
+	d := newFakeDNS()
 	r := newResolver(table, d.lookup, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -79,18 +109,18 @@ func TestResolver(t *testing.T) {
 		generation := r.Generation()
 
 		d.set("lb.example", addrs("192.0.2.1", "192.0.2.3", "192.0.2.2")...)
-		time.Sleep(2 * refreshNames)
+		time.Sleep(longestWait(fakeTTL))
 		require.Greater(t, d.count("lb.example"), 1)
 		require.Equal(t, generation, r.Generation(), "another order is no change")
 
 		d.set("lb.example", addrs("192.0.2.9")...)
-		time.Sleep(refreshNames + 2*resolveTick)
+		time.Sleep(longestWait(fakeTTL))
 		got, _ = r.Addrs("east", "lb.example")
 		require.Equal(t, addrs("192.0.2.9"), got)
 		require.Greater(t, r.Generation(), generation)
 
 		d.set("lb.example") // no address any more: keep the last good ones
-		time.Sleep(2 * refreshNames)
+		time.Sleep(2 * fakeTTL)
 		got, ok = r.Addrs("east", "lb.example")
 		require.True(t, ok)
 		require.Equal(t, addrs("192.0.2.9"), got)
@@ -98,7 +128,7 @@ func TestResolver(t *testing.T) {
 		apply(t, table, cluster("east", eastLocality), 2)
 		time.Sleep(walkServices + 2*resolveTick)
 		before := d.count("lb.example")
-		time.Sleep(4 * refreshNames)
+		time.Sleep(4 * fakeTTL)
 		require.Equal(t, before, d.count("lb.example"), "the table has it no longer")
 	})
 }
@@ -135,7 +165,7 @@ func TestResolverBound(t *testing.T) {
 		require.False(t, ok)
 	}
 	require.Len(t, r.names, maxNames)
-	r.store("not-asked.example", addrs("192.0.2.1"), nil)
+	r.store("not-asked.example", found{addrs: addrs("192.0.2.1")}, found{err: errNoAddress})
 	require.Len(t, r.names, maxNames)
 }
 
@@ -157,13 +187,15 @@ func TestResolverIsFair(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				table := discovery.NewTable()
-				d := &fakeDNS{hosts: map[string][]netip.Addr{"lb.example": addrs("192.0.2.1")}, asked: map[string]int{}}
-				r := newResolver(table, func(ctx context.Context, host string) ([]netip.Addr, error) {
+				d := newFakeDNS()
+				d.ttl = 0
+				d.set("lb.example", addrs("192.0.2.1")...)
+				r := newResolver(table, func(ctx context.Context, network, host string) found {
 					if host != "lb.example" {
 						<-ctx.Done() // a name server that never answers
-						return nil, ctx.Err()
+						return found{err: ctx.Err()}
 					}
-					return d.lookup(ctx, host)
+					return d.lookup(ctx, network, host)
 				}, slog.New(slog.DiscardHandler))
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
@@ -190,7 +222,7 @@ func TestResolverEviction(t *testing.T) {
 	for i := range maxNames {
 		host := fmt.Sprint("h", i)
 		r.Addrs("crowd", host)
-		r.store(host, addrs("192.0.2.1"), nil)
+		r.store(host, found{addrs: addrs("192.0.2.1")}, found{err: errNoAddress})
 	}
 	generation := r.Generation()
 	r.Addrs("east", "lb.example")

@@ -21,6 +21,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/metrics"     // README
 	_ "github.com/coredns/coredns/plugin/ready"       // README
 	_ "github.com/coredns/coredns/plugin/reload"      // README
+	_ "github.com/coredns/coredns/plugin/transfer"    // README
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"

@@ -47,7 +47,10 @@ func setup(c *caddy.Controller) error {
 		p.Next = next
 		return p
 	})
-	hold(c, shared, func() {
+	hold(c, shared, func(h *holder) {
+		if s.zones.have(zoneReverse) {
+			links.wantReverse(h)
+		}
 		// All plugins of the server block are there now, also those after us.
 		p.server = boundAddrs(config.ListenHosts)
 		p.told = config.Handler("metadata") != nil
@@ -64,13 +67,13 @@ func setup(c *caddy.Controller) error {
 // hold keeps the link for as long as the stanza serves. On a reload CoreDNS
 // starts the new stanzas, then stops the old ones; if the new ones fail, it
 // calls the old ones' OnRestartFailed and nothing of the new ones'.
-func hold(c *caddy.Controller, shared *sharedLink, started func()) {
+func hold(c *caddy.Controller, shared *sharedLink, started func(*holder)) {
 	var h *holder
 	c.OnStartup(func() (err error) {
 		if h, err = links.acquire(shared); err != nil {
 			return plugin.Error(pluginName, err)
 		}
-		started()
+		started(h)
 		return nil
 	})
 	c.OnRestart(func() error {

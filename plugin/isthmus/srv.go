@@ -66,12 +66,18 @@ func (a *answers) hasPort(one int, n name) bool {
 			continue
 		}
 		for k := range c.Service.Ports {
-			if n.matches(&c.Service.Ports[k]) {
+			if n.names(&c.Service.Ports[k]) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// names tells whether a port makes a name exist. One without a name of its own
+// is found by its number alone.
+func (n *name) names(p *discovery.Port) bool {
+	return (p.Name != "" || n.proto == labelHTTPS[1:]) && n.matches(p)
 }
 
 // matches tells whether a port is meant by the name; a name without port and

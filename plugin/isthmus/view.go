@@ -3,6 +3,7 @@ package isthmus
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
@@ -22,6 +23,9 @@ type link interface {
 	View() *View
 	// Stale tells that no watcher is connected now.
 	Stale() bool
+	// Heard is when a cluster was last heard of, with a monotonic reading; ok is
+	// false when nothing has been heard of it since this process began.
+	Heard(cluster string) (at time.Time, ok bool)
 }
 
 // linkConfig is everything that makes two links different. It is comparable:

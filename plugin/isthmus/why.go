@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -41,7 +42,7 @@ func (q *query) why(a *answers) (*dns.Msg, result) {
 	})
 	lines := make([]string, len(order))
 	for i, c := range order {
-		lines[i] = whyLine(a.candidates[c], verdicts[c], &a.ways[c])
+		lines[i] = whyLine(a.candidates[c], verdicts[c], &a.ways[c], q.age(a.candidates[c].Cluster))
 	}
 	return q.text(lines)
 }
@@ -59,31 +60,68 @@ func whyRank(v locality.Verdict) int {
 
 // whyLine is the form that people read and `isthmus explain` shares:
 //
-//	east: in tier=3(other) share=60% ready=3/3 gateway=192.0.2.1 rule="…"
-func whyLine(c locality.Candidate, v locality.Verdict, way *addresses) string {
-	return fmt.Sprintf("%s: %s ready=%d/%d %s rule=%q", c.Cluster, v.Standing(), c.Ready, c.Total, whyWay(way), v.Rule())
+//	east: in tier=3(other) weight=2 share=40% ready=2/2 gateway=192.0.2.1 up=unknown rtt=- age=3s rule="…"
+//
+// Weight is the candidate's inside its tier, that of its SRV records before
+// they are fitted into 16 bits. Gateways are not probed yet: of all that lead
+// through one up is "unknown" and the round-trip time "-".
+func whyLine(c locality.Candidate, v locality.Verdict, way *addresses, age string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s ready=%d/%d ", c.Cluster, v.Standing(), c.Ready, c.Total)
+	what, up := whyWay(way)
+	b.WriteString(what)
+	end := fmt.Sprintf(" up=%s rtt=- age=%s rule=%q", up, age, v.Rule())
+	b.WriteString(whyAddrs(way, maxString-b.Len()-len(end)))
+	b.WriteString(end)
+	return b.String()
 }
 
-func whyWay(way *addresses) string {
-	what := "gateway="
+// whyWay names the kind of way, and the state of the gateway that it leads
+// through, "-" if there is none.
+func whyWay(way *addresses) (what, up string) {
 	switch way.reach {
 	case locality.ByService, locality.NoAddress:
-		what = "address="
+		return "address=", "-"
 	case locality.ByEndpoint:
-		what = "endpoints="
+		return "endpoints=", "-"
+	case locality.NoGateway:
+		return "gateway=", "-"
 	}
+	return "gateway=", "unknown"
+}
+
+// whyAddrs lists the first addresses, as many as have room, and the number of
+// the others.
+func whyAddrs(way *addresses, room int) string {
 	all := slices.Concat(way.v4, way.v6)
 	if len(all) == 0 {
-		return what + "-"
+		return "-"
 	}
-	shown := make([]string, 0, whyAddresses+1)
-	for _, ip := range all[:min(len(all), whyAddresses)] {
-		shown = append(shown, ip.String())
+	var shown string
+	for n := range min(len(all), whyAddresses) + 1 {
+		var parts []string
+		for _, ip := range all[:n] {
+			parts = append(parts, ip.String())
+		}
+		if n < len(all) {
+			parts = append(parts, "+"+strconv.Itoa(len(all)-n))
+		}
+		text := strings.Join(parts, ",")
+		if n > 0 && len(text) > room {
+			break
+		}
+		shown = text
 	}
-	if more := len(all) - len(shown); more > 0 {
-		shown = append(shown, "+"+strconv.Itoa(more))
+	return shown
+}
+
+// age is the time since a cluster was last heard of, in whole seconds.
+func (q *query) age(cluster string) string {
+	at, ok := q.view.link.Heard(cluster)
+	if !ok {
+		return "unknown"
 	}
-	return what + strings.Join(shown, ",")
+	return time.Since(at).Truncate(time.Second).String()
 }
 
 // clusters answers _clusters.ZONE: a line about each cluster.
@@ -97,19 +135,27 @@ func (q *query) clusters() (*dns.Msg, result) {
 	}
 	lines := make([]string, 0, min(len(states), maxStrings))
 	for _, s := range states[:cap(lines)] {
-		lines = append(lines, clusterLine(s))
+		lines = append(lines, clusterLine(s, q.age(s.Cluster.Name)))
 	}
 	return q.text(lines)
 }
 
-func clusterLine(s discovery.ClusterState) string {
+// clusterLine is a cluster's line. What its owner chose freely gives way, so
+// that a long locality hides nothing else. Gateways are not probed yet: how
+// many are up is unknown.
+func clusterLine(s discovery.ClusterState, age string) string {
 	gateways := 0
 	for _, set := range s.Cluster.GatewaySets {
 		gateways += len(set.Gateways)
 	}
-	return fmt.Sprintf("%s locality=%s network=%s version=%d.%d services=%d gateways=%d", s.Cluster.Name,
-		cmp.Or(s.Cluster.Locality.String(), "-"), cmp.Or(s.Cluster.Network, "-"),
-		s.Version.Epoch, s.Version.Seq, s.Services, gateways)
+	end := fmt.Sprintf(" version=%d.%d age=%s services=%d gateways=unknown/%d",
+		s.Version.Epoch, s.Version.Seq, age, s.Services, gateways)
+	start := fmt.Sprintf("%s locality=%s network=%s", s.Cluster.Name,
+		cmp.Or(s.Cluster.Locality.String(), "-"), cmp.Or(s.Cluster.Network, "-"))
+	if room := maxString - len(end); len(start) > room {
+		start = start[:room-len("...")] + "..."
+	}
+	return start + end
 }
 
 // text answers with one TXT record a line.

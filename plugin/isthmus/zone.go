@@ -1,6 +1,7 @@
 package isthmus
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -8,20 +9,53 @@ import (
 	"github.com/isthmus-dns/isthmus/discovery"
 )
 
+// zoneKind is whose rules the names of a zone follow.
+type zoneKind uint8
+
+const (
+	zonePlain   zoneKind = iota // ours: svc.ns; see name.go
+	zoneMCS                     // KEP-1645's: svc.ns.svc; see mcs.go
+	zoneReverse                 // addresses under in-addr.arpa and ip6.arpa; see ptr.go
+)
+
 // zone is a domain that a stanza answers for.
 type zone struct {
+	kind    zoneKind
 	origin  string // lower case, with the trailing dot, never the root
 	server  string // ns.dns.origin, its name server
 	mailbox string // hostmaster.origin, as CoreDNS's plugins have it
+	// names is the zone that the records of a zone of another kind point to: the
+	// stanza's first plain one. A plain zone is its own; nil where a stanza has
+	// only MCS zones.
+	names *zone
 }
 
 func newZone(origin string) *zone {
-	return &zone{
+	z := &zone{
 		origin:  origin,
 		server:  labelServer + "." + labelDNS + "." + origin,
 		mailbox: "hostmaster." + origin,
 	}
+	z.names = z
+	return z
 }
+
+// newMCSZone makes a zone with KEP-1645's names; names may be nil.
+func newMCSZone(origin string, names *zone) *zone {
+	z := newZone(origin)
+	z.kind, z.names = zoneMCS, names
+	return z
+}
+
+// newReverseZone makes a zone of addresses. Its name server is that of the
+// plain zone: a reverse zone holds PTR records and nothing else.
+func newReverseZone(origin string, names *zone) *zone {
+	return &zone{kind: zoneReverse, origin: origin, server: names.server, mailbox: names.mailbox, names: names}
+}
+
+// isReverse tells whether a zone lies in one of the DNS's trees of addresses
+// (RFC 1035 section 3.5, RFC 3596 section 2.5).
+func isReverse(origin string) bool { return within(arpa4, origin) || within(arpa6, origin) }
 
 // relative returns the name relative to the zone without the trailing dot, ""
 // for the zone itself.
@@ -81,10 +115,23 @@ func within(origin, name string) bool {
 	return name[i-1] == '.' && (strings.IndexByte(name, '\\') < 0 || dns.IsSubDomain(origin, name))
 }
 
+// have tells whether one of the zones is of a kind.
+func (zs zones) have(kind zoneKind) bool {
+	return slices.ContainsFunc(zs, func(z *zone) bool { return z.kind == kind })
+}
+
 func (zs zones) origins() []string {
 	var origins []string
 	for _, z := range zs {
 		origins = append(origins, z.origin)
 	}
 	return origins
+}
+
+// version is what dns-version tells in this zone.
+func (z *zone) version() string {
+	if z.kind == zoneMCS {
+		return mcsVersion
+	}
+	return dnsVersion
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -27,6 +28,7 @@ const patience = 30 * time.Second
 type Process struct {
 	// Name is for messages, as in "watcher of east".
 	Name string
+	path string // "" for isthmus
 	args []string
 	env  []string
 	log  string // file
@@ -36,6 +38,15 @@ type Process struct {
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when cmd has ended and is reaped
 	failure error         // of Wait; valid once exited is closed
+}
+
+// Program is one that isn't ours, to be started beside clusters. It logs to a
+// file below dir and ends with the test.
+func Program(t testing.TB, dir, path string, args ...string) *Process {
+	name := filepath.Base(path)
+	p := &Process{Name: name, path: path, args: args, env: environment(name), log: filepath.Join(dir, name+".log"), t: &scope{t}}
+	t.Cleanup(p.end)
+	return p
 }
 
 // Start starts the program; it must not run.
@@ -48,7 +59,11 @@ func (p *Process) Start() {
 	// The line's end first: a program that was killed may have left half a line.
 	_, err = fmt.Fprintf(out, "\n%s%d of %s, %s\n", history.LifeMark, p.lives.Add(1), p.Name, time.Now().UTC().Format(time.RFC3339Nano))
 	require.NoError(p.t, err)
-	cmd := exec.Command(Binary(p.t), p.args...)
+	path := p.path
+	if path == "" {
+		path = Binary(p.t)
+	}
+	cmd := exec.Command(path, p.args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = p.env
 	cmd.SysProcAttr = dieWithParent()

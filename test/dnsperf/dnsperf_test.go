@@ -49,7 +49,7 @@ func BenchmarkDNSPerf(b *testing.B) {
 				coreDNS(b, dir, program, "isthmus", fmt.Sprintf(stanzaIsthmus, watcher), stanza.usual),
 			}
 			if !stanza.usual { // Knot has no such plugins
-				servers = append(servers, knot(b, dir)...)
+				servers = append(servers, startKnot(b, dir)...)
 			}
 			for _, s := range servers {
 				s.await(b)

@@ -21,6 +21,7 @@ const (
 	NoAddress    Reach = iota // the record names no address that the viewer could use
 	NoGateway                 // another network, and no gateway leads there
 	Unresolved                // the gateway has a host name that has no address yet
+	NoHost                    // the gateway has a host name, and the DNS says that it has no address
 	Refused                   // the gateways' addresses lead to the client's own machine
 	ByService                 // the own cluster: the service's own addresses
 	ByEndpoint                // a shared network: the endpoints themselves

@@ -2,26 +2,24 @@ package locality
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
 
 // Explain is the line that `isthmus explain` and the API show of a candidate:
 //
-//	east: in tier=3(other) share=60% ready=3/3 weight=3 way=gateway gateway=up rtt=41ms fresh rule="…"
+//	east: in tier=3(other) weight=3 share=60% ready=3/3 way=gateway up=up rtt=41ms heard=fresh rule="…"
 //
-// _why shows the same Standing and Rule with the addresses instead of the way.
+// _why shows the same Standing and Rule.
 func Explain(c Candidate, v Verdict) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s ready=%d/%d weight=%d way=%s", c.Cluster, v.Standing(), c.Ready, c.Total, v.Weight, c.Reach)
+	up, rtt := "-", "-"
 	if c.Reach == ByGateway {
-		fmt.Fprintf(&b, " gateway=%s", c.Gateway)
+		up = c.Gateway.String()
 	}
 	if c.RTT > 0 {
-		fmt.Fprintf(&b, " rtt=%s", c.RTT.Round(100*time.Microsecond))
+		rtt = c.RTT.Round(100 * time.Microsecond).String()
 	}
-	fmt.Fprintf(&b, " %s rule=%q", c.Freshness, v.Rule())
-	return b.String()
+	return fmt.Sprintf("%s: %s ready=%d/%d way=%s up=%s rtt=%s heard=%s rule=%q", c.Cluster, v.Standing(), c.Ready, c.Total,
+		c.Reach, up, rtt, c.Freshness, v.Rule())
 }
 
 // String is the way's name in explanations.

@@ -50,6 +50,8 @@ func read(t testing.TB, line string) locality.Candidate {
 			c.Reach = locality.NoAddress
 		case "unresolved":
 			c.Reach = locality.Unresolved
+		case "no-host":
+			c.Reach = locality.NoHost
 		case "refused":
 			c.Reach = locality.Refused
 		case "rtt":

@@ -58,6 +58,7 @@ func TestExplain(t *testing.T) {
 				c us-west1 3/3 no-address
 				d us-west1 3/3 unresolved
 				e us-west1 3/3 refused
+				h us-west1 3/3 no-host
 				f us-west1 3/3 drained
 				g us-west1 3/3`},
 			{name: "what if zone were drained: its endpoints are not missed", candidates: `

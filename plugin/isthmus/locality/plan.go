@@ -41,23 +41,23 @@ func (v Verdict) Rule() string {
 	}
 	switch {
 	case v.frozen:
-		return rule + "; silent with most others, so it is we who are cut off"
+		return rule + "; silent with most others: we are cut off"
 	case v.Stale:
 		return rule + "; silent, so one tier further"
 	}
 	return rule
 }
 
-// Standing is the verdict without its rule: "in tier=3(other) share=60%",
-// "standby tier=3(other)" or "out".
+// Standing is the verdict without its rule: "in tier=3(other) weight=3
+// share=60%", "standby tier=3(other) weight=3" or "out weight=0".
 func (v Verdict) Standing() string {
 	switch {
 	case v.In:
-		return fmt.Sprintf("in tier=%d(%s) share=%s%%", v.Priority, v.Tier, strconv.FormatFloat(v.Share*100, 'g', 3, 64))
+		return fmt.Sprintf("in tier=%d(%s) weight=%d share=%s%%", v.Priority, v.Tier, v.Weight, strconv.FormatFloat(v.Share*100, 'g', 3, 64))
 	case v.Tier == TierOut:
-		return "out"
+		return "out weight=0"
 	}
-	return fmt.Sprintf("standby tier=%d(%s)", v.Priority, v.Tier)
+	return fmt.Sprintf("standby tier=%d(%s) weight=%d", v.Priority, v.Tier, v.Weight)
 }
 
 // Plan is the decision about all candidates of a service for one viewer. It is

@@ -89,7 +89,7 @@ func compile(r Rules) Policy {
 		rule.from, _ = ParsePattern(d.From)
 		for text, weight := range d.To {
 			pattern, _ := ParsePattern(text)
-			rule.to = append(rule.to, portion{pattern, weight, fmt.Sprintf("%s: %d", text, weight)})
+			rule.to = append(rule.to, portion{pattern, weight, fmt.Sprintf("%s: %d", clip(text), weight)})
 		}
 		// The order is also that in which Pick's range is divided, so it must
 		// not be the map's.
@@ -102,6 +102,15 @@ func compile(r Rules) Policy {
 		return cmp.Compare(b.from.specific(), a.from.specific())
 	})
 	return p
+}
+
+// clip keeps an explanation in the bounds of a TXT record's string.
+func clip(text string) string {
+	const most = 64
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
 }
 
 // failoverFrom lists the regions to fail over to.

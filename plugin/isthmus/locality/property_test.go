@@ -52,7 +52,7 @@ func drawCandidates(t *rapid.T) []locality.Candidate {
 		candidates[i] = locality.Candidate{
 			Cluster: name, Locality: drawLocality(t, "where"),
 			Ready: count.Draw(t, "ready"), Total: count.Draw(t, "total"), Weight: count.Draw(t, "weight"),
-			Reach:     rapid.SampledFrom([]locality.Reach{locality.ByGateway, locality.ByGateway, locality.ByEndpoint, locality.ByService, locality.NoGateway, locality.Unresolved, locality.Refused, 77}).Draw(t, "reach"),
+			Reach:     rapid.SampledFrom([]locality.Reach{locality.ByGateway, locality.ByGateway, locality.ByEndpoint, locality.ByService, locality.NoGateway, locality.Unresolved, locality.NoHost, locality.Refused, 77}).Draw(t, "reach"),
 			Gateway:   locality.Gateway(rapid.IntRange(0, 3).Draw(t, "gateway")),
 			Freshness: locality.Freshness(rapid.IntRange(0, 3).Draw(t, "freshness")),
 			RTT:       time.Duration(rapid.OneOf(rapid.Int64Range(0, 1e9), rapid.Int64()).Draw(t, "rtt")),

@@ -19,6 +19,7 @@ const (
 	ReasonNoAddress  // out
 	ReasonNoGateway  // out
 	ReasonUnresolved // out
+	ReasonNoHost     // out
 	ReasonRefused    // out
 	ReasonDrained    // out
 	// Reasons is the number of reasons, for an array by reason.
@@ -41,6 +42,7 @@ var reasons = [Reasons]struct{ text, label string }{
 	ReasonNoAddress:  {"no address", "no_address"},
 	ReasonNoGateway:  {"no gateway", "no_gateway"},
 	ReasonUnresolved: {"gateway host name not resolved", "unresolved"},
+	ReasonNoHost:     {"gateway host name has no address", "no_host"},
 	ReasonRefused:    {"address is loopback, link-local or a metadata service", "refused"},
 	ReasonDrained:    {"drained", "drained"},
 }
@@ -63,6 +65,8 @@ func outReason(c *Candidate) Reason {
 		return ReasonNoGateway
 	case c.Reach == Unresolved:
 		return ReasonUnresolved
+	case c.Reach == NoHost:
+		return ReasonNoHost
 	case c.Reach == Refused:
 		return ReasonRefused
 	case !c.Reach.OK():

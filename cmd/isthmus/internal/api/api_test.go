@@ -24,12 +24,18 @@ type fakeState struct {
 	members []Member
 	leading bool
 	ready   bool
+	heard   map[string]time.Time
 }
 
 func (s *fakeState) Table() *discovery.Table { return s.table }
 func (s *fakeState) Members() []Member       { return s.members }
 func (s *fakeState) Leading() bool           { return s.leading }
 func (s *fakeState) Ready() bool             { return s.ready }
+
+func (s *fakeState) Heard(cluster string) (time.Time, bool) {
+	at, ok := s.heard[cluster]
+	return at, ok
+}
 
 var about = About{Version: "v1", Clusterset: "prod", Cluster: "west", Watcher: "w-0.west", Started: time.Unix(1_700_000_000, 0).UTC()}
 
@@ -75,13 +81,18 @@ func serve(t *testing.T, state State) *Client {
 }
 
 func TestStatus(t *testing.T) {
-	got, err := serve(t, filled()).Status(t.Context())
+	state := filled()
+	state.heard = map[string]time.Time{"west": time.Now().Add(-time.Hour)}
+	got, err := serve(t, state).Status(t.Context())
 	require.NoError(t, err)
+	age := got.Clusters[1].AgeSeconds
+	require.NotNil(t, age)
+	require.InDelta(t, 3600, *age, 60)
 	require.Equal(t, Status{
 		About: about, Leading: true, Ready: true,
 		Clusters: []Cluster{
 			{Name: "east", Epoch: 1, Seq: 1, Services: 1},
-			{Name: "west", UID: "u", Locality: "us-west1/us-west1-a", Epoch: 3, Seq: 7, Services: 2},
+			{Name: "west", UID: "u", Locality: "us-west1/us-west1-a", Epoch: 3, Seq: 7, AgeSeconds: age, Services: 2, Gateways: 1},
 		},
 		Members: []Member{{Name: "w-0.west", Cluster: "west", Address: "192.0.2.1:7946", Self: true}},
 	}, got)

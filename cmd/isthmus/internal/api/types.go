@@ -16,6 +16,9 @@ type State interface {
 	// Ready tells whether agents may take the table for the whole: the own
 	// cluster's part is there, and what peers knew at the start.
 	Ready() bool
+	// Heard is when a cluster was last heard of, with a monotonic reading; ok is
+	// false when nothing has been heard of it since this watcher started.
+	Heard(cluster string) (at time.Time, ok bool)
 }
 
 // About is what does not change while a watcher runs.
@@ -52,7 +55,11 @@ type Cluster struct {
 	Locality string `json:"locality,omitempty"`
 	Epoch    uint64 `json:"epoch"`
 	Seq      uint64 `json:"seq"`
-	Services int    `json:"services"`
+	// AgeSeconds is the time since the cluster was last heard of; absent when
+	// nothing has been heard of it since this watcher started.
+	AgeSeconds *int64 `json:"ageSeconds,omitempty"`
+	Services   int    `json:"services"`
+	Gateways   int    `json:"gateways"` // in all its sets
 }
 
 // Services is the answer of /api/v1/services: a page in the order of

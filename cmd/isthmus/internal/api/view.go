@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 )
@@ -14,13 +15,30 @@ func status(about About, state State) Status {
 	for _, c := range state.Table().Clusters() {
 		s.Clusters = append(s.Clusters, Cluster{
 			Name: c.Cluster.Name, UID: c.Cluster.UID, Network: c.Cluster.Network, Locality: c.Cluster.Locality.String(),
-			Epoch: c.Version.Epoch, Seq: c.Version.Seq, Services: c.Services,
+			Epoch: c.Version.Epoch, Seq: c.Version.Seq, AgeSeconds: age(state, c.Cluster.Name),
+			Services: c.Services, Gateways: gateways(c.Cluster),
 		})
 	}
 	if s.Members == nil {
 		s.Members = []Member{}
 	}
 	return s
+}
+
+func age(state State, cluster string) *int64 {
+	at, ok := state.Heard(cluster)
+	if !ok {
+		return nil
+	}
+	seconds := int64(time.Since(at) / time.Second)
+	return &seconds
+}
+
+func gateways(c *discovery.Cluster) (n int) {
+	for _, set := range c.GatewaySets {
+		n += len(set.Gateways)
+	}
+	return n
 }
 
 // page lists up to limit services of a namespace ("" for all) whose place is

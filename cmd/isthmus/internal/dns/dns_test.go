@@ -23,7 +23,7 @@ import (
 )
 
 // corefile writes a Corefile and returns its name.
-func corefile(t *testing.T, text string) string {
+func corefile(t testing.TB, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "Corefile")
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
@@ -50,7 +50,7 @@ func (l *journal) String() string {
 
 // start runs a server until the test ends, or stop is called, which returns
 // what Run did.
-func start(t *testing.T, o Options) (stop func() error) {
+func start(t testing.TB, o Options) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	started, result := make(chan struct{}), make(chan error, 1)

@@ -21,6 +21,9 @@ func (s shown) Leading() bool { return s.leading.now.Load() }
 // Ready implements api.State.
 func (s shown) Ready() bool { return s.replica.Ready() }
 
+// Heard implements api.State.
+func (s shown) Heard(cluster string) (time.Time, bool) { return s.replica.Heard(cluster) }
+
 // Members implements api.State.
 func (s shown) Members() []api.Member {
 	members := []api.Member{}
