@@ -25,6 +25,8 @@ type addresses struct {
 	// gatewayPort is the own port of the gateways, of the first one if they
 	// differ; 0 when it names none.
 	gatewayPort uint16
+	// priority is the tier's number, MaxPriorities for a candidate that is out.
+	priority uint16
 	// tier is the verdict's for the candidate that the addresses belong to: a
 	// query that reads them needs no other line of the cache for it.
 	tier   locality.Tier

@@ -88,7 +88,10 @@ func (v *viewpoint) build(e *discovery.Entry, view *View, records *[]*discovery.
 func (a *answers) decide(viewer locality.Viewer) {
 	a.all = locality.Decide(viewer, locality.Policy{}, a.candidates)
 	for i, v := range a.all.Verdicts {
-		a.ways[i].tier = v.Tier
+		a.ways[i].tier, a.ways[i].priority = v.Tier, uint16(v.Priority)
+		if v.Tier == locality.TierOut {
+			a.ways[i].priority = locality.MaxPriorities
+		}
 	}
 	a.v4 = a.family(viewer, func(w addresses) bool { return len(w.v4) > 0 })
 	a.v6 = a.family(viewer, func(w addresses) bool { return len(w.v6) > 0 })

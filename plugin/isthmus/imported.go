@@ -97,7 +97,7 @@ func (a *answers) fillHeadless(i *imported) {
 		}
 	}
 	slices.SortStableFunc(order, func(x, y int) int {
-		return cmp.Compare(uint8(a.ways[x].tier), uint8(a.ways[y].tier)) // TierOut comes last
+		return cmp.Compare(a.ways[x].priority, a.ways[y].priority)
 	})
 	fit := fitnessFor(a.view, *a.records)
 	var all []netip.Addr
@@ -141,7 +141,7 @@ func (a *answers) fillHosts(i *imported, candidate int, fit fitness) (reached []
 		h.owner = label + "." + c.Cluster + "." + string(a.entry.Key)
 		if direct {
 			own := collect(way.reach, locality.NoAddress, addrs[label])
-			own.tier = way.tier
+			own.tier, own.priority = way.tier, way.priority
 			h.way = &own
 		}
 		i.hosts = append(i.hosts, h)

@@ -4,7 +4,6 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/isthmus-dns/isthmus/discovery"
-	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
 
 // importedWeight is the weight of an SRV record that stands for a whole
@@ -101,7 +100,7 @@ func (q *query) addHostPorts(rrs []dns.RR, s *discovery.Service, way *addresses,
 		last = port
 		rrs = append(rrs, &dns.SRV{
 			Hdr:      q.header(dns.TypeSRV),
-			Priority: uint16(max(way.tier, locality.TierOwn)), Weight: importedWeight, Port: port, Target: target,
+			Priority: way.priority, Weight: importedWeight, Port: port, Target: target,
 		})
 	}
 	return rrs

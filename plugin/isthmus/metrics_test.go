@@ -40,9 +40,13 @@ func TestMetrics(t *testing.T) {
 	want := func(tables string) string {
 		return `# HELP coredns_isthmus_answers_total Address answers, by the tier of the cluster that was chosen.
 # TYPE coredns_isthmus_answers_total counter
+coredns_isthmus_answers_total{tier="distribute"} 0
+coredns_isthmus_answers_total{tier="failover"} 0
+coredns_isthmus_answers_total{tier="latency"} 0
 coredns_isthmus_answers_total{tier="other"} 2
 coredns_isthmus_answers_total{tier="own"} 1
 coredns_isthmus_answers_total{tier="region"} 0
+coredns_isthmus_answers_total{tier="subzone"} 0
 coredns_isthmus_answers_total{tier="zone"} 0
 # HELP coredns_isthmus_requests_total Queries for names in the plugin's zones, by result.
 # TYPE coredns_isthmus_requests_total counter

@@ -187,7 +187,9 @@ func (v *viewpoint) narrow(a *answers, view *View, s scope, members []int) *answ
 		b.ways[k] = collect(a.ways[i].reach, locality.NoAddress, there)
 		b.ways[k].partial = true
 		b.candidates[k].Reach = b.ways[k].reach
-		b.candidates[k].Ready = max(readyIn(c.Service, a.candidates[i].Locality.Zone, s.value), uint32(len(there)))
+		// The zone's endpoints alone count: those elsewhere are not missed.
+		ready, total := countIn(c.Service, a.candidates[i].Locality.Zone, s.value)
+		b.candidates[k].Ready, b.candidates[k].Total = max(ready, uint32(len(there))), total
 	}
 	b.decide(v.viewer(view))
 	return b
@@ -259,16 +261,15 @@ func zoneOr(zone, home string) string {
 	return zone
 }
 
-// readyIn is the number of ready endpoints that are counted in a zone, which may
-// be more than a record carries.
-func readyIn(s *discovery.Service, home, zone string) uint32 {
-	var n uint32
+// countIn is the number of endpoints that are counted in a zone, of which the
+// ready ones may be more than a record carries.
+func countIn(s *discovery.Service, home, zone string) (ready, total uint32) {
 	for _, c := range s.Counts {
 		if strings.EqualFold(zoneOr(c.Zone, home), zone) {
-			n += c.Ready
+			ready, total = ready+c.Ready, total+c.Total
 		}
 	}
-	return n
+	return ready, total
 }
 
 // endpointsIn are the ready endpoints of a zone.

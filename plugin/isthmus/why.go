@@ -48,14 +48,14 @@ func (q *query) why(a *answers) (*dns.Msg, result) {
 }
 
 // whyRank puts what is in before what stands by, and that before what is out.
-func whyRank(v locality.Verdict) locality.Tier {
+func whyRank(v locality.Verdict) int {
 	switch {
 	case v.In:
 		return 0
 	case v.Tier == locality.TierOut:
-		return locality.Tiers + 1
+		return locality.MaxPriorities + 1
 	}
-	return v.Tier + 1
+	return v.Priority + 1
 }
 
 // whyLine is the form that people read and `isthmus explain` shares:
@@ -67,19 +67,10 @@ func whyRank(v locality.Verdict) locality.Tier {
 // through one up is "unknown" and the round-trip time "-".
 func whyLine(c locality.Candidate, v locality.Verdict, way *addresses, age string) string {
 	var b strings.Builder
-	b.WriteString(c.Cluster)
-	switch {
-	case v.In:
-		fmt.Fprintf(&b, ": in tier=%d(%s) weight=%d share=%s%%", int(v.Tier), v.Tier, v.Weight, strconv.FormatFloat(v.Share*100, 'g', 3, 64))
-	case v.Tier == locality.TierOut:
-		b.WriteString(": out weight=0")
-	default:
-		fmt.Fprintf(&b, ": standby tier=%d(%s) weight=%d", int(v.Tier), v.Tier, v.Weight)
-	}
-	fmt.Fprintf(&b, " ready=%d/%d ", c.Ready, c.Total)
+	fmt.Fprintf(&b, "%s: %s ready=%d/%d ", c.Cluster, v.Standing(), c.Ready, c.Total)
 	what, up := whyWay(way)
 	b.WriteString(what)
-	end := fmt.Sprintf(" up=%s rtt=- age=%s rule=%q", up, age, v.Reason)
+	end := fmt.Sprintf(" up=%s rtt=- age=%s rule=%q", up, age, v.Rule())
 	b.WriteString(whyAddrs(way, maxString-b.Len()-len(end)))
 	b.WriteString(end)
 	return b.String()
