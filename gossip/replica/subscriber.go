@@ -42,6 +42,7 @@ type Subscriber struct {
 	puller    *puller
 	resumer   *resumer
 	view      atomic.Pointer[View]
+	gateways  atomic.Pointer[GatewayStates]
 	conn      atomic.Pointer[grpc.ClientConn] // of the current session
 	connected atomic.Bool
 	dirty     atomic.Bool // the table differs from the copy on disk
@@ -89,6 +90,10 @@ func (s *Subscriber) Table() *discovery.Table { return s.config.Table }
 // View is what the watcher last said of our own cluster, or the copy on disk;
 // nil before either. The pointer is the same until the content changes.
 func (s *Subscriber) View() *View { return s.view.Load() }
+
+// Gateways is what the watcher last said of other clusters' gateways; nil before.
+// The pointer is the same until the content changes.
+func (s *Subscriber) Gateways() *GatewayStates { return s.gateways.Load() }
 
 // Stale tells that no watcher is connected and in step, so that the table may
 // be behind.
