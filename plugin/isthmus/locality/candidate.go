@@ -87,3 +87,18 @@ func (c *Candidate) down() bool { return c.Reach == ByGateway && c.Gateway == Ga
 
 // total is the number of endpoints, whatever the record says of it.
 func (c *Candidate) total() uint64 { return uint64(max(c.Total, c.Ready)) }
+
+// stranded tells that no client gets to the candidate, however many of its
+// endpoints are ready: its tier doesn't count on them, or it would give a part
+// of its load away for good. A gateway that is down, or whose host name is to be
+// looked up, is expected back and missed meanwhile. So are endpoints that have
+// no address because none is ready.
+func (c *Candidate) stranded() bool {
+	switch c.Reach {
+	case NoGateway, NoHost, Refused:
+		return true
+	case NoAddress:
+		return c.Ready > 0
+	}
+	return false
+}

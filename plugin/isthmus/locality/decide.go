@@ -123,7 +123,9 @@ func (d *decision) group(n int, of func(*place) int) {
 			continue
 		}
 		g := &d.groups[at.group]
-		g.total += d.candidates[i].total()
+		if !d.candidates[i].stranded() {
+			g.total += d.candidates[i].total()
+		}
 		if d.admits(i) {
 			g.healthy += uint64(d.candidates[i].Ready)
 			g.weight += d.weight(i)

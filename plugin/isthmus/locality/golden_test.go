@@ -78,6 +78,18 @@ func TestExplain(t *testing.T) {
 			{name: "no local endpoint", candidates: "west us-west1/us-west1-a 0/4\neast us-east1/us-east1-b 3/3\ncentral us-central1/us-central1-a 1/1"},
 			{name: "the first local endpoint", candidates: "west us-west1/us-west1-a 1/4\neast us-east1/us-east1-b 3/3\ncentral us-central1/us-central1-a 1/1"},
 			{name: "enough local endpoints", candidates: "west us-west1/us-west1-a 3/4\neast us-east1/us-east1-b 3/3\ncentral us-central1/us-central1-a 1/1"},
+			{name: "a cluster that nothing leads to is not missed", candidates: `
+				next us-west1/us-west1-b 2/2
+				island us-west1/us-west1-b 6/6 no-gateway
+				liar us-west1/us-west1-b 6/6 refused
+				gone us-west1/us-west1-b 6/6 no-host
+				six us-west1/us-west1-b 6/6 no-address
+				east us-east1/us-east1-b 3/3`},
+			{name: "one that waits for its host name or has nothing ready is", candidates: `
+				next us-west1/us-west1-b 2/2
+				lb us-west1/us-west1-b 1/1 unresolved
+				idle us-west1/us-west1-b 0/1 no-address
+				east us-east1/us-east1-b 3/3`},
 			{name: "not enough anywhere", candidates: "west us-west1/us-west1-a 1/4\neast us-east1/us-east1-b 1/7\ncentral us-central1/us-central1-a 0/3"},
 		}},
 		{file: "distribute", decisions: []decision{
