@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"iter"
 	"net/netip"
 	"time"
 
@@ -38,4 +39,19 @@ func (g *GatewayStates) State(cluster string, at GatewayAddress) GatewayState {
 		return GatewayState{}
 	}
 	return g.clusters[cluster][at]
+}
+
+// All goes through what is known of all clusters, in no order. The maps must not
+// be changed.
+func (g *GatewayStates) All() iter.Seq2[string, map[GatewayAddress]GatewayState] {
+	return func(yield func(string, map[GatewayAddress]GatewayState) bool) {
+		if g == nil {
+			return
+		}
+		for cluster, states := range g.clusters {
+			if !yield(cluster, states) {
+				return
+			}
+		}
+	}
 }

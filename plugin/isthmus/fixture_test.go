@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 )
 
 // fakeLink stands for the stream from a watcher.
@@ -23,6 +24,7 @@ type fakeLink struct {
 	view  atomic.Pointer[View]
 	stale atomic.Bool
 	heard map[string]time.Time
+	gates atomic.Pointer[replica.GatewayStates]
 }
 
 var _ link = (*fakeLink)(nil)
@@ -30,6 +32,8 @@ var _ link = (*fakeLink)(nil)
 func (l *fakeLink) Table() *discovery.Table { return l.table }
 func (l *fakeLink) View() *View             { return l.view.Load() }
 func (l *fakeLink) Stale() bool             { return l.stale.Load() }
+
+func (l *fakeLink) Gateways() *replica.GatewayStates { return l.gates.Load() }
 
 func (l *fakeLink) Heard(cluster string) (time.Time, bool) {
 	at, ok := l.heard[cluster]
@@ -121,7 +125,7 @@ func newPlugin(l link) *Isthmus {
 	return &Isthmus{
 		zones:   zones{newZone("global.")},
 		ttl:     defaultTTL,
-		view:    &viewpoint{link: l, names: names},
+		view:    &viewpoint{link: l, names: names, outlook: newOutlook(l, newLogger())},
 		metrics: newMetrics(prometheus.NewRegistry(), newRegistry(linger)),
 		random:  rand.New(rand.NewPCG(1, 2)).Uint64, // not for concurrent use
 		server:  serverAddrs(addrs("192.0.2.53", "2001:db8::53")),

@@ -114,6 +114,7 @@ func (q *query) srv(a *answers, one int, n name) (*dns.Msg, result) {
 				items = q.offer(items, own, t, i, &ports[k], v.Priority)
 			}
 		}
+		q.stale = q.stale || v.Stale && len(items) > own
 	}
 	if len(items) == 0 {
 		return nil, a.nothingAt(one)

@@ -32,7 +32,9 @@ func (q *query) https(a *answers, one int, n name) (*dns.Msg, result) {
 			continue
 		}
 		if p := webPort(a.entry.Candidates[i].Service.Ports, n); p != nil {
-			items = q.offer(items, len(items), t, i, p, v.Priority)
+			before := len(items)
+			items = q.offer(items, before, t, i, p, v.Priority)
+			q.stale = q.stale || v.Stale && len(items) > before
 		}
 	}
 	return q.bindings(a, one, items)
@@ -99,6 +101,7 @@ func (q *query) svcb(a *answers, one int, n name) (*dns.Msg, result) {
 		case a.ways[i].joinsPorts(ports):
 			items = q.offer(items, own, t, i, &ports[0], v.Priority)
 		}
+		q.stale = q.stale || v.Stale && len(items) > own
 	}
 	return q.bindings(a, one, items)
 }

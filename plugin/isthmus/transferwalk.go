@@ -20,7 +20,7 @@ var serviceTypes = []uint16{dns.TypeSRV, dns.TypeHTTPS, dns.TypeSVCB}
 // kept with the entries as queries keep it, it would fill the memory with what
 // nobody asked for.
 func (t *zoneTransfer) addService(e *discovery.Entry) {
-	a := t.view.build(e, t.where, &t.parts)
+	a := t.view.build(e, t.facts, &t.parts)
 	if t.zone.kind == zoneMCS {
 		t.addImported(a)
 		return
@@ -28,7 +28,8 @@ func (t *zoneTransfer) addService(e *discovery.Entry) {
 	key, ports := string(e.Key), portNames(e)
 	t.addName(key, a, -1, ports)
 	for i, c := range e.Candidates {
-		t.addName(c.Cluster+"."+key, a, i, ports)
+		b, one := a.only(i)
+		t.addName(c.Cluster+"."+key, b, one, ports)
 		t.addHosts(a, i)
 		for _, p := range a.ways[i].ports {
 			t.addAddresses(strconv.Itoa(int(p.port))+"."+labelGatewayPort+"."+c.Cluster+"."+key, p.way.v4, p.way.v6)
@@ -142,8 +143,8 @@ func (t *zoneTransfer) addHosts(a *answers, one int) {
 			continue
 		}
 		done[e.Hostname] = true
-		way, _ := reachHost(t.where, clusterRecord(t.parts, c.Cluster), c.Service, e.Hostname,
-			fitnessFor(t.where, t.parts), t.view.names.Addrs)
+		ways := newFinder(t.facts, t.parts, t.view.names.Addrs)
+		way, _ := ways.host(clusterRecord(t.parts, c.Cluster), c.Service, e.Hostname)
 		t.addAddresses(e.Hostname+"."+c.Cluster+"."+string(a.entry.Key), way.v4, way.v6)
 	}
 }
