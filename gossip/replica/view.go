@@ -67,6 +67,10 @@ func decodeView(w *wire.Viewer) (*View, error) {
 	return v, nil
 }
 
+// View is what agents are told of the cluster; the pointer is the same until it
+// is set anew.
+func (r *Replica) View() *View { return r.view.Load() }
+
 // SetView changes what agents are told of the cluster, now and when they come.
 func (r *Replica) SetView(v View) {
 	if old := r.view.Swap(&v); old == nil || *old != v {

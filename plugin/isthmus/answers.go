@@ -48,6 +48,7 @@ type viewpoint struct {
 	outlook  *outlook
 	reverse  *reverser          // nil in a link that never has reverse zones
 	locality discovery.Locality // of the Corefile; empty takes the view's
+	fit      fitness            // nil takes the view's
 	serial   serial
 }
 
@@ -77,6 +78,9 @@ func (v *viewpoint) survey(e *discovery.Entry, f *facts, records *[]*discovery.C
 	// these answers outdated, not wrong for good.
 	a := &answers{facts: f, records: records, from: v, entry: e, names: v.names.Generation()}
 	ways := newFinder(f, *records, a.noting(v.names))
+	if v.fit != nil {
+		ways.fit = v.fit
+	}
 	a.ways = make([]addresses, len(e.Candidates))
 	a.candidates = make([]locality.Candidate, len(e.Candidates))
 	for i, c := range e.Candidates {

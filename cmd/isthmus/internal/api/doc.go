@@ -1,11 +1,12 @@
 // Package api is what a watcher tells about itself over HTTP, and the client
-// of it that "isthmus status" and "isthmus list" are made of:
+// of it that "isthmus status", "isthmus list" and "isthmus explain" are made of:
 //
 //	/metrics           Prometheus
 //	/healthz           200 while the process serves
 //	/readyz            200 once agents may take the table for the whole, else 503
 //	/api/v1/status     the watcher, its clusters and its pool
 //	/api/v1/services   services by name, in pages
+//	/api/v1/explain    where clients of a service are sent, and why
 //
 // It only reads: the table, the pool's members, who leads. There are no
 // credentials, so a watcher listens on loopback unless told otherwise; nothing

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 // State is what a watcher shows. Methods are called on many goroutines.
@@ -19,6 +20,9 @@ type State interface {
 	// Heard is when a cluster was last heard of, with a monotonic reading; ok is
 	// false when nothing has been heard of it since this watcher started.
 	Heard(cluster string) (at time.Time, ok bool)
+	// Explain tells which clusters of a service clients are sent to. Errors are
+	// those of isthmus.Explainer.
+	Explain(q isthmus.Question) (*isthmus.Explanation, error)
 }
 
 // About is what does not change while a watcher runs.

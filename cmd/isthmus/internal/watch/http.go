@@ -5,6 +5,7 @@ import (
 
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/api"
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 // shown is the watcher as its HTTP server sees it.
@@ -24,6 +25,11 @@ func (s shown) Ready() bool { return s.replica.Ready() }
 // Heard implements api.State.
 func (s shown) Heard(cluster string) (time.Time, bool) { return s.replica.Heard(cluster) }
 
+// Explain implements api.State.
+func (s shown) Explain(q isthmus.Question) (*isthmus.Explanation, error) {
+	return s.explainer.Explain(q)
+}
+
 // Members implements api.State.
 func (s shown) Members() []api.Member {
 	members := []api.Member{}
@@ -31,6 +37,14 @@ func (s shown) Members() []api.Member {
 		members = append(members, api.Member{Name: m.Name, Cluster: m.Cluster, Address: m.Addr, Self: m.Self})
 	}
 	return members
+}
+
+// newExplainer makes what tells where clients are sent, by what this watcher
+// knows.
+func (w *Watcher) newExplainer() *isthmus.Explainer {
+	return isthmus.NewExplainer(isthmus.Knowledge{
+		Table: w.table, View: w.replica.View, Heard: w.replica.Heard, Gateways: w.gatewayStates,
+	}, w.log)
 }
 
 // newAPI makes the HTTP server of a watcher that is put together.

@@ -24,6 +24,7 @@ import (
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/gossip/transport"
 	"github.com/isthmus-dns/isthmus/gossip/trust"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 // Options are what the command line and the environment say.
@@ -56,7 +57,11 @@ type Watcher struct {
 	source    source
 	http      net.Listener
 	api       *api.Server
+	explainer *isthmus.Explainer
 	leading   leading
+	// gatewayStates is what is known of other clusters' gateways; nil knows
+	// nothing.
+	gatewayStates func() *replica.GatewayStates
 }
 
 // New puts a watcher together: files are read and ports are bound, so that
@@ -86,6 +91,7 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 		return nil, err
 	}
 	w.publisher.ConfirmWith(w.source)
+	w.explainer = w.newExplainer()
 	w.api = w.newAPI(o.Version, member)
 	return w, nil
 }
@@ -180,6 +186,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "transport", Run: w.transport.Run},
 		lifecycle.Part{Name: "grpc", Run: func(ctx context.Context) error { return w.replica.Serve(ctx, w.transport.GRPC()) }},
 		lifecycle.Part{Name: "replica", Run: w.replica.Run},
+		lifecycle.Part{Name: "explain", Run: w.explainer.Run},
 		lifecycle.Part{Name: "gossip", Run: w.pool.Run},
 		lifecycle.Part{Name: "heartbeat", Run: w.publisher.Run},
 		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.publisher.Update) }},
