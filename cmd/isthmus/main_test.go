@@ -121,6 +121,8 @@ func TestCommandLines(t *testing.T) {
 		{"run -log-level loud", 2, `isthmus: run: invalid value "loud" for flag -log-level: want debug, info, warn or error`},
 		{"watch extra", 2, `isthmus: unknown command "extra" for "isthmus watch"`},
 		{"watch", 2, "isthmus: watcher.yaml: cannot be read: no such file or directory: give a file with -c"},
+		{"explain", 2, "isthmus: accepts 1 arg(s), received 0"},
+		{"explain a.b --client x", 2, `isthmus: --client "x": want an IP address`},
 		{"dns", 2, "isthmus: Corefile: cannot be read: no such file or directory: give a Corefile with -conf"},
 		{"dns -nonsense", 2, "isthmus: dns: flag provided but not defined: -nonsense; see `isthmus dns -h`"},
 		{"dns extra", 2, `isthmus: dns: unexpected argument "extra"`},

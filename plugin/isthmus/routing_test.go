@@ -71,10 +71,7 @@ func region(t testing.TB, counts ...string) *fakeLink {
 		require.NoError(t, err)
 		l, err := discovery.ParseLocality(where)
 		require.NoError(t, err)
-		s := service("n", "s", ready, total)
-		if name == "west" {
-			s.ClusterIPs = addrs("10.1.0.1")
-		}
+		s := service("n", "s", ready, total, fmt.Sprintf("10.%d.0.1", i+1))
 		apply(t, table, cluster(name, l, gateway(443, fmt.Sprint("192.0.2.", i+1))), 1, s)
 	}
 	table.SetLoaded()

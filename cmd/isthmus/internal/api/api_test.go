@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 type fakeState struct {
@@ -35,6 +37,14 @@ func (s *fakeState) Ready() bool             { return s.ready }
 func (s *fakeState) Heard(cluster string) (time.Time, bool) {
 	at, ok := s.heard[cluster]
 	return at, ok
+}
+
+// Explain is a real explainer's, seen from west.
+func (s *fakeState) Explain(q isthmus.Question) (*isthmus.Explanation, error) {
+	view := &replica.View{Cluster: "west", Locality: discovery.Locality{Region: "us-west1", Zone: "us-west1-a"}}
+	return isthmus.NewExplainer(isthmus.Knowledge{
+		Table: s.table, View: func() *replica.View { return view }, Heard: s.Heard,
+	}, slog.New(slog.DiscardHandler)).Explain(q)
 }
 
 var about = About{Version: "v1", Clusterset: "prod", Cluster: "west", Watcher: "w-0.west", Started: time.Unix(1_700_000_000, 0).UTC()}
@@ -118,6 +128,32 @@ func TestServices(t *testing.T) {
 	require.Len(t, one, 1)
 }
 
+func TestExplain(t *testing.T) {
+	state := filled()
+	c := serve(t, state)
+	e, err := c.Explain(t.Context(), isthmus.Question{
+		Name: "user.production.global.", Client: netip.MustParseAddr("10.0.0.7"), Without: []string{"east"},
+	})
+	require.NoError(t, err)
+	want, err := state.Explain(isthmus.Question{Name: "user.production", Client: netip.MustParseAddr("10.0.0.7"), Without: []string{"east"}})
+	require.NoError(t, err)
+	require.Equal(t, want, e)
+	require.Equal(t, []string{"in", "out"}, []string{e.Candidates[0].State, e.Candidates[1].State})
+	require.Equal(t, "drained", e.Candidates[1].Reason)
+	for _, tt := range []struct {
+		q    isthmus.Question
+		want string
+	}{
+		{isthmus.Question{Name: "nobody.production"}, `ask the watcher: 404 Not Found: service "nobody.production": no cluster exports it`},
+		{isthmus.Question{}, `ask the watcher: 404 Not Found: service "": no cluster exports it`},
+		{isthmus.Question{Name: "user.production", From: "a/b/c/d"}, `ask the watcher: 400 Bad Request: from "a/b/c/d": neither a cluster nor a locality`},
+		{isthmus.Question{Name: "user.production", Without: []string{"eest"}}, `ask the watcher: 400 Bad Request: without "eest": no such cluster`},
+	} {
+		_, err := c.Explain(t.Context(), tt.q)
+		require.ErrorContains(t, err, tt.want)
+	}
+}
+
 func TestPagesHoldEachServiceOnce(t *testing.T) {
 	state := &fakeState{table: discovery.NewTable()}
 	var services []*discovery.Service
@@ -159,6 +195,7 @@ func TestBadRequests(t *testing.T) {
 		{http.MethodGet, "/api/v1/services?limit=10001", http.StatusBadRequest},
 		{http.MethodGet, "/api/v1/services?limit=x", http.StatusBadRequest},
 		{http.MethodGet, "/api/v1/services?after=x", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=user.production&client=x", http.StatusBadRequest},
 		{http.MethodPost, "/api/v1/status", http.StatusMethodNotAllowed},
 		{http.MethodGet, "/", http.StatusNotFound},
 	} {
