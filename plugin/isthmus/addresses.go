@@ -76,12 +76,12 @@ func (f *finder) service(c *discovery.Cluster, s *discovery.Service) addresses {
 		return collect(locality.ByService, locality.NoAddress, addrs)
 	}
 	if !c.SharesNetwork(f.view.Network) {
-		return f.gateways(c, s)
+		return f.throughGateways(c, s)
 	}
 	if a := collect(locality.ByEndpoint, locality.NoAddress, f.fit.keep(readyEndpoints(s))); a.reach.OK() {
 		return a
 	}
-	a := f.gateways(c, s)
+	a := f.throughGateways(c, s)
 	if a.reach == locality.NoGateway && s.Ready() == 0 {
 		a.reach = locality.NoAddress // it needs no gateway once an endpoint is ready
 	}
@@ -112,16 +112,16 @@ func (f *finder) host(c *discovery.Cluster, s *discovery.Service, host string) (
 	case c.SharesNetwork(f.view.Network):
 		return collect(locality.ByEndpoint, locality.NoAddress, f.fit.keep(ready)), true
 	}
-	return f.gateways(c, s), true
+	return f.throughGateways(c, s), true
 }
 
-// gateways finds the way through a service's gateways. Addresses that are down
+// throughGateways finds the way through a service's gateways. Addresses that are down
 // are left out as long as there are others.
-func (f *finder) gateways(c *discovery.Cluster, s *discovery.Service) addresses {
+func (f *finder) throughGateways(c *discovery.Cluster, s *discovery.Service) addresses {
 	gateways := c.GatewaysFor(s)
 	found := make([]foundGateway, len(gateways))
 	for i := range gateways {
-		found[i] = f.gateway(c, s, &gateways[i])
+		found[i] = f.findGateway(c, s, &gateways[i])
 	}
 	left := standing(found)
 	a := gather(left)
@@ -140,7 +140,7 @@ type foundGateway struct {
 	checked
 }
 
-func (f *finder) gateway(c *discovery.Cluster, s *discovery.Service, g *discovery.Gateway) foundGateway {
+func (f *finder) findGateway(c *discovery.Cluster, s *discovery.Service, g *discovery.Gateway) foundGateway {
 	found := foundGateway{Gateway: g, addrs: g.Addresses}
 	if len(g.Addresses) == 0 && g.Hostname != "" {
 		var ok bool

@@ -23,8 +23,10 @@ type fakeLink struct {
 	table *discovery.Table
 	view  atomic.Pointer[View]
 	stale atomic.Bool
-	heard map[string]time.Time
-	gates atomic.Pointer[replica.GatewayStates]
+	heard map[string]time.Time // set before anybody asks
+	// heardNow replaces it, at any time.
+	heardNow atomic.Pointer[map[string]time.Time]
+	gates    atomic.Pointer[replica.GatewayStates]
 }
 
 var _ link = (*fakeLink)(nil)
@@ -36,6 +38,10 @@ func (l *fakeLink) Stale() bool             { return l.stale.Load() }
 func (l *fakeLink) Gateways() *replica.GatewayStates { return l.gates.Load() }
 
 func (l *fakeLink) Heard(cluster string) (time.Time, bool) {
+	if now := l.heardNow.Load(); now != nil {
+		at, ok := (*now)[cluster]
+		return at, ok
+	}
 	at, ok := l.heard[cluster]
 	return at, ok
 }

@@ -63,7 +63,15 @@ func (o *outlook) facts(view *View) *facts {
 	if g != nil && g.view == view && g.gateways == o.link.Gateways() {
 		return g.facts
 	}
-	o.mu.Lock()
+	// A thousand clusters take a millisecond to look at. One query does, and
+	// those that come meanwhile are answered as before; but first there must
+	// be something to answer by.
+	if !o.mu.TryLock() {
+		if g != nil {
+			return g.facts
+		}
+		o.mu.Lock()
+	}
 	defer o.mu.Unlock()
 	return o.lookLocked(view)
 }

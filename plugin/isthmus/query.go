@@ -199,7 +199,6 @@ func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
 	c := a.entry.Candidates[one]
 	ways := newFinder(a.facts, *a.records, q.view.names.Addrs)
 	way, found := ways.host(clusterRecord(*a.records, c.Cluster), c.Service, host)
-	q.stale = a.ways[one].stale
 	switch {
 	case !found && host == labelGatewayPort && a.ways[one].throughGateway():
 		return nil, resultNoData // above the gateways' names
@@ -216,6 +215,7 @@ func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
 	if m == nil {
 		return nil, resultNoData
 	}
+	q.stale = a.ways[one].stale
 	return m, resultAnswer
 }
 

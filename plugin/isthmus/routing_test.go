@@ -259,10 +259,11 @@ func TestNamesOfAClusterThatIsDown(t *testing.T) {
 
 // hear sets when clusters were heard of, as time since then.
 func (l *fakeLink) hear(since map[string]time.Duration) {
-	l.heard = map[string]time.Time{}
+	heard := map[string]time.Time{}
 	for name, d := range since {
-		l.heard[name] = time.Now().Add(-d)
+		heard[name] = time.Now().Add(-d)
 	}
+	l.heardNow.Store(&heard)
 }
 
 // staleness asks with EDNS: the EDE, -1 for none, and the first address.
