@@ -34,7 +34,7 @@ func (b bands) next(states *replica.GatewayStates) bands {
 }
 
 func (b bands) equal(o bands) bool {
-	return maps.EqualFunc(b, o, func(x, y map[replica.GatewayAddress]locality.Band) bool { return maps.Equal(x, y) })
+	return maps.EqualFunc(b, o, maps.Equal)
 }
 
 // sameStates tells whether what is up and what is down is the same.

@@ -138,26 +138,17 @@ func (q *query) plain(a *answers, one int) (*dns.Msg, result) {
 // that is chosen by the plan of the family that was asked for.
 func (q *query) addresses(a *answers, one int) (*dns.Msg, result) {
 	r := q.random()
-	var counted choice
+	counted := choice{reason: locality.ReasonNone}
 	if one < 0 {
-		plan := a.v4
-		if q.qtype == dns.TypeAAAA {
-			plan = a.v6
-		}
-		if one = q.pick(plan, r); one < 0 {
+		if one, counted = q.choose(a, r); one < 0 {
 			return nil, a.nothing()
 		}
-		// What the service's plan says lies beside the addresses.
-		if way := &a.ways[one]; plan == a.all {
-			counted, q.stale = way.choice(), way.stale
-		} else {
-			v := &plan.Verdicts[one]
-			counted, q.stale = choice{v.Tier, v.Reason}, v.Stale
-		}
-	} else if a.ways[one].tier == locality.TierOut {
-		return nil, a.nothingOf(one)
 	} else {
-		counted.tier, q.stale = a.ways[one].tier, a.ways[one].stale
+		way := &a.ways[one]
+		if way.tier == locality.TierOut {
+			return nil, a.nothingOf(one)
+		}
+		counted.tier, q.stale = way.tier, way.stale
 	}
 	q.chosen = one
 	m := q.addressReply(&a.ways[one], r)
@@ -166,6 +157,25 @@ func (q *query) addresses(a *answers, one int) (*dns.Msg, result) {
 	}
 	q.metrics.count(counted)
 	return m, resultAnswer
+}
+
+// choose picks a cluster by the plan of the family that was asked for, -1 if
+// there is none, and tells by which rule.
+func (q *query) choose(a *answers, r uint64) (one int, by choice) {
+	plan := a.v4
+	if q.qtype == dns.TypeAAAA {
+		plan = a.v6
+	}
+	if one = q.pick(plan, r); one < 0 {
+		return one, by
+	}
+	if way := &a.ways[one]; plan == a.all { // what it says lies beside the addresses
+		q.stale = way.stale
+		return one, way.choice()
+	}
+	v := &plan.Verdicts[one]
+	q.stale = v.Stale
+	return one, choice{v.Tier, v.Reason}
 }
 
 // pick chooses one of a plan's clusters, by the client if it keeps its own.
