@@ -195,7 +195,7 @@ func (q *query) gatewaysUp(c *discovery.Cluster) string {
 	case unknown == total:
 		return fmt.Sprintf("unknown/%d", total)
 	case unknown > 0:
-		return fmt.Sprintf("%d/%d unknown=%d", up, total, unknown)
+		return fmt.Sprintf("%d/%d,unknown=%d", up, total, unknown)
 	}
 	return fmt.Sprintf("%d/%d", up, total)
 }
