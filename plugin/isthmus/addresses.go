@@ -78,10 +78,11 @@ func (f *finder) service(c *discovery.Cluster, s *discovery.Service) addresses {
 	if !c.SharesNetwork(f.view.Network) {
 		return f.throughGateways(c, s)
 	}
-	if a := collect(locality.ByEndpoint, locality.NoAddress, f.fit.keep(readyEndpoints(s))); a.reach.OK() {
-		return a
-	}
 	a := f.throughGateways(c, s)
+	if direct := collect(locality.ByEndpoint, locality.NoAddress, f.fit.keep(readyEndpoints(s))); direct.reach.OK() {
+		direct.checked = a.checked // endpoints are not measured; they are as far away as the gateways
+		return direct
+	}
 	if a.reach == locality.NoGateway && s.Ready() == 0 {
 		a.reach = locality.NoAddress // it needs no gateway once an endpoint is ready
 	}
@@ -115,8 +116,8 @@ func (f *finder) host(c *discovery.Cluster, s *discovery.Service, host string) (
 	return f.throughGateways(c, s), true
 }
 
-// throughGateways finds the way through a service's gateways. Addresses that are down
-// are left out as long as there are others.
+// throughGateways finds the way through a service's gateways. Addresses that are
+// down are left out as long as there are others.
 func (f *finder) throughGateways(c *discovery.Cluster, s *discovery.Service) addresses {
 	gateways := c.GatewaysFor(s)
 	found := make([]foundGateway, len(gateways))

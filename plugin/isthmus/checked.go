@@ -47,8 +47,8 @@ func (f *facts) ask(g *foundGateway, cluster string, port uint16) {
 	}
 }
 
-// join adds what is known of another address, of the same kind: up, of which
-// unknown is a part, or down.
+// join adds what is known of another address, of the same kind: one that is up or
+// unknown, or one that is down.
 func (c *checked) join(o checked) {
 	if o.gateway != locality.GatewayUnknown {
 		c.gateway = o.gateway

@@ -24,8 +24,9 @@ type gatewayPort struct {
 
 // dividePorts groups gateways by the port they name; left are the same ones with
 // the addresses that are answered, which the weight of a group is for. What
-// counts else is what they name, not which of them have an address just now, or are up: a name that a
-// client holds for the TTL must go on meaning the same, and lead somewhere.
+// counts else is what they name, not which of them have an address just now, or
+// are up: a name that a client holds for the TTL must go on meaning the same,
+// and lead somewhere.
 func dividePorts(found, left []foundGateway) []gatewayPort {
 	if !slices.ContainsFunc(found, func(g foundGateway) bool { return g.Port != found[0].Port }) {
 		return nil

@@ -415,6 +415,26 @@ func TestFactsChangeOnlyWhenADecisionMay(t *testing.T) {
 	require.NotEqual(t, before, p.view.currentSerial(), "the zone holds something else")
 }
 
+// A cluster on the same network is reached by its endpoints, which nobody
+// measures. It is as far away as its gateways are, and none of them has to be up.
+func TestLatencyOfASharedNetwork(t *testing.T) {
+	l := region(t, "west us-west1/us-west1-a 0/1", "far us-east1/x 2/2")
+	peer := cluster("peer", discovery.Locality{Region: "asia"}, gateway(443, "192.0.2.9"))
+	peer.Network = "flat"
+	s := service("n", "s", 1, 1)
+	s.Endpoints = []discovery.Endpoint{{Addr: netip.MustParseAddr("10.9.9.9"), Ready: true}}
+	apply(t, l.table, peer, 1, s)
+	l.view.Store(&View{Cluster: "west", Network: "flat", Locality: westLocality})
+	l.route(t, locality.Routing{Rules: locality.Rules{Order: locality.OrderLatency}})
+	p := newPlugin(l)
+	l.probe(map[string]replica.GatewayState{"far 192.0.2.2:443": upAfter(80 * time.Millisecond), "peer 192.0.2.9:443": upAfter(5 * time.Millisecond)})
+	require.Equal(t, []string{"10.9.9.9"}, rdata(t, p, "s.n.global.", dns.TypeA))
+	m, _ := ask(t, p, question("_why.s.n.global.", dns.TypeTXT))
+	require.Contains(t, texts(m)[0], "endpoints=10.9.9.9 up=- rtt=5ms")
+	l.probe(map[string]replica.GatewayState{"far 192.0.2.2:443": upAfter(80 * time.Millisecond), "peer 192.0.2.9:443": {Known: true, RTT: 5 * time.Millisecond}})
+	require.Equal(t, []string{"10.9.9.9"}, rdata(t, p, "s.n.global.", dns.TypeA), "its endpoints need no gateway")
+}
+
 // A policy that can't be used leaves the one before.
 func TestBrokenPolicy(t *testing.T) {
 	l := region(t, "west us-west1/us-west1-a 0/1", "near us-west1/us-west1-b 2/2", "east us-east1/x 2/2")

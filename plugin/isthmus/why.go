@@ -37,7 +37,6 @@ func (q *query) why(a *answers) (*dns.Msg, result) {
 	lines := make([]string, len(order))
 	for i, c := range order {
 		lines[i] = whyLine(a.candidates[c], a.all.Verdicts[c], &a.ways[c], age(q.view.link, a.candidates[c].Cluster))
-		q.stale = q.stale || a.all.Verdicts[c].In && a.all.Verdicts[c].Stale
 	}
 	return q.text(lines)
 }
