@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
 
 // Defaults of fields that may be left out.
@@ -53,6 +55,13 @@ type Config struct {
 	// Forget is how long another cluster may be silent before it is dropped;
 	// replica.DefaultForget if left out.
 	Forget time.Duration
+	// Routing is the cluster's routing policy, which its agents choose by: by
+	// locality, without affinity, by default. It is valid, and replica.View
+	// takes its encoded form.
+	Routing locality.Routing
+	// Health is how gateways of other clusters are checked, complete and valid;
+	// probe.DefaultHealth where it is left out.
+	Health probe.Health
 	// State is a folder for what must outlive the process. DefaultState if
 	// left out.
 	State string
