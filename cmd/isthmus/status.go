@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,8 +44,10 @@ func addressFlag(cmd *cobra.Command, address *string) {
 // statusTable has the fields of the plugin's _clusters names in their form. Gateways are
 // not probed yet: how many are up is unknown.
 func statusTable(w io.Writer, s api.Status) {
-	_, _ = fmt.Fprintf(w, "%s of %s, version %s, since %s\nready: %t, publishes: %t\n\n",
-		s.Watcher, s.Clusterset, s.Version, s.Started.Format("2006-01-02 15:04:05 MST"), s.Ready, s.Leading)
+	_, _ = fmt.Fprintf(w, "%s of %s, version %s, since %s\nready: %t, publishes: %t\n",
+		s.Watcher, s.Clusterset, s.Version, s.Started.Format(timeFormat), s.Ready, s.Leading)
+	statusConfig(w, s.Config)
+	_, _ = fmt.Fprintln(w)
 	row(w, "CLUSTER", "LOCALITY", "NETWORK", "EPOCH.SEQ", "AGE", "SERVICES", "GATEWAYS", "WATCHERS")
 	watchers := map[string]int{}
 	for _, m := range s.Members {
@@ -64,6 +67,23 @@ func statusTable(w io.Writer, s api.Status) {
 	row(w, "WATCHER", "ADDRESS")
 	for _, m := range s.Members {
 		row(w, m.Name, m.Address)
+	}
+}
+
+const timeFormat = "2006-01-02 15:04:05 MST"
+
+// statusConfig shows what is in force, and what is not of the file as it is now.
+// A watcher of an earlier version doesn't tell.
+func statusConfig(w io.Writer, c api.Config) {
+	if c.Loaded.IsZero() {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "routing: %s\ngateway checks: %s\nconfiguration: of %s\n", c.Routing, c.Health, c.Loaded.Format(timeFormat))
+	for _, e := range c.Errors {
+		_, _ = fmt.Fprintf(w, "  not taken: %s\n", e)
+	}
+	if len(c.Restart) > 0 {
+		_, _ = fmt.Fprintf(w, "  needs a restart: %s\n", strings.Join(c.Restart, ", "))
 	}
 }
 

@@ -32,6 +32,10 @@ func (s *fakeState) Members() []Member       { return s.members }
 func (s *fakeState) Leading() bool           { return s.leading }
 func (s *fakeState) Ready() bool             { return s.ready }
 
+var shown = Config{Loaded: time.Unix(1_700_000_060, 0).UTC(), Restart: []string{"http"}, Routing: "default", Health: "every 5s"}
+
+func (s *fakeState) Config() Config { return shown }
+
 func (s *fakeState) Heard(cluster string) (time.Time, bool) {
 	at, ok := s.heard[cluster]
 	return at, ok

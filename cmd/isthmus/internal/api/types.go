@@ -19,6 +19,7 @@ type State interface {
 	// Heard is when a cluster was last heard of, with a monotonic reading; ok is
 	// false when nothing has been heard of it since this watcher started.
 	Heard(cluster string) (at time.Time, ok bool)
+	Config() Config
 }
 
 // About is what does not change while a watcher runs.
@@ -43,8 +44,23 @@ type Status struct {
 	About
 	Leading  bool      `json:"leading"`
 	Ready    bool      `json:"ready"`
+	Config   Config    `json:"config"`
 	Clusters []Cluster `json:"clusters"` // by name
 	Members  []Member  `json:"members"`  // by name
+}
+
+// Config is what is in force of a watcher's configuration file.
+type Config struct {
+	// Loaded is when what is in force was read.
+	Loaded time.Time `json:"loaded"`
+	// Errors say why the file as it is now is not in force, a mistake each with
+	// file and line.
+	Errors []string `json:"errors,omitempty"`
+	// Restart are fields that differ from what is in force until a restart.
+	Restart []string `json:"restart,omitempty"`
+	// Routing and Health are in brief, for people.
+	Routing string `json:"routing"`
+	Health  string `json:"health"`
 }
 
 // Cluster is a cluster of the table.

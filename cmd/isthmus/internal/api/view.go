@@ -11,7 +11,7 @@ import (
 
 // status is what the state says now.
 func status(about About, state State) Status {
-	s := Status{About: about, Leading: state.Leading(), Ready: state.Ready(), Members: state.Members(), Clusters: []Cluster{}}
+	s := Status{About: about, Leading: state.Leading(), Ready: state.Ready(), Config: state.Config(), Members: state.Members(), Clusters: []Cluster{}}
 	for _, c := range state.Table().Clusters() {
 		s.Clusters = append(s.Clusters, Cluster{
 			Name: c.Cluster.Name, UID: c.Cluster.UID, Network: c.Cluster.Network, Locality: c.Cluster.Locality.String(),

@@ -32,6 +32,16 @@ const (
 
 // Load reads a file. Mistakes in it come as [Problems].
 func Load(file string) (*Config, error) {
+	text, err := Read(file)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(file, text)
+}
+
+// Read reads a file's text, somewhat more than [Parse] takes at most. That it
+// can't be read comes as [Problems].
+func Read(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, notReadable(file, err)
@@ -41,7 +51,7 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, notReadable(file, err)
 	}
-	return Parse(file, text)
+	return text, nil
 }
 
 func notReadable(file string, err error) error {

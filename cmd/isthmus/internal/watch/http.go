@@ -33,6 +33,14 @@ func (s shown) Members() []api.Member {
 	return members
 }
 
+// Config implements api.State.
+func (s shown) Config() api.Config {
+	c, last := s.live.Load(), s.reloads.last()
+	return api.Config{
+		Loaded: last.at, Errors: last.wrong, Restart: last.fields, Routing: briefRouting(c.Routing), Health: briefHealth(c.Health),
+	}
+}
+
 // newAPI makes the HTTP server of a watcher that is put together.
 func (w *Watcher) newAPI(version, member string) *api.Server {
 	about := api.About{
