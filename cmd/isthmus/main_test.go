@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -178,6 +179,7 @@ func TestNothingHalfStarted(t *testing.T) {
 		{"certificate of another cluster", "west-watcher.crt, key: pki/west", "east-watcher.crt, key: pki/east", "watcher.yaml:6: tls.cert: pki/east-watcher.crt names spiffe://prod/cluster/east/watcher, but this is spiffe://prod/cluster/west/watcher; use that cluster's watcher certificate"},
 		{"certificate of an agent", "west-watcher.crt, key: pki/west-watcher", "west-agent.crt, key: pki/west-agent", "watcher.yaml:6: tls.cert: pki/west-agent.crt names spiffe://prod/cluster/west/agent, but this is"},
 		{"certificate of another clusterset", "clusterset: prod", "clusterset: other", `watcher.yaml:6: tls: pki/west-watcher.crt: names clusterset "prod", but the configuration says "other"; use a certificate issued for it`},
+		{"routing", "state: state", "routing: {distribute: [{from: a, to: {b: 90}}]}", "watcher.yaml:7: routing.distribute[0].to: weights sum up to 90, want 100"},
 		{"no folder", "dir: west", "dir: nowhere", "watcher.yaml:4: source.manifests.dir: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -236,6 +238,42 @@ func TestCheckSaysOK(t *testing.T) {
 	require.Len(t, lines, 2, stderr)
 	require.True(t, strings.HasPrefix(lines[0], "isthmus: west/broken.yaml:"), lines[0])
 	require.Equal(t, `isthmus: Corefile:3: plugin isthmus: unknown property "wather", did you mean "watcher"?`, lines[1])
+}
+
+// TestCheckShowsAllMistakes: of routing and health, too, each with its line.
+func TestCheckShowsAllMistakes(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "watcher.yaml", s.config()+`routing:
+  failover:
+    - {from: us-west1, to: [us-west1]}
+  services:
+    - match: payment
+      ordr: latency
+health:
+  timeout: 9s
+`)
+	code, stdout, stderr := run(t, s.dir, "check", "-c", "watcher.yaml")
+	require.Equal(t, 2, code)
+	require.Empty(t, stdout)
+	require.Equal(t, `isthmus: watcher.yaml:11: routing.failover[0].to[0]: "us-west1" can't fail over to itself
+isthmus: watcher.yaml:13: routing.services[0].match: "payment": want NAMESPACE/NAME, where * stands for any letters
+isthmus: watcher.yaml:14: unknown field "ordr" in routing.services[0]: did you mean "order"?
+isthmus: watcher.yaml:16: health.timeout: 9s: want more than 0 and at most the interval, 5s
+`, stderr)
+}
+
+// metric is the value of a watcher's metric, as it is written.
+func (s site) metric(t *testing.T, name string) string {
+	t.Helper()
+	response, err := http.Get("http://127.0.0.1:" + s.http + "/metrics")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	_, value, found := strings.Cut(string(text), "\n"+name+" ")
+	require.True(t, found, name)
+	value, _, _ = strings.Cut(value, "\n")
+	return value
 }
 
 // process is the program while it lives.
@@ -360,6 +398,9 @@ func TestSignals(t *testing.T) {
 			for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGHUP} {
 				require.NoError(t, p.cmd.Process.Signal(signal))
 				require.Eventually(t, answered, 5*time.Second, 50*time.Millisecond, "%v", signal)
+			}
+			if name == "run" { // SIGHUP asks the watcher in it
+				require.Eventually(t, func() bool { return s.metric(t, `isthmus_config_reloads_total{outcome="ok"}`) >= "3" }, 20*time.Second, 50*time.Millisecond)
 			}
 			p.end(t)
 		})

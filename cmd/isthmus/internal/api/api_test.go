@@ -93,7 +93,7 @@ func TestStatus(t *testing.T) {
 	require.NotNil(t, age)
 	require.InDelta(t, 3600, *age, 60)
 	require.Equal(t, Status{
-		About: about, Leading: true, Ready: true,
+		About: about, Leading: true, Ready: true, Config: shown,
 		Clusters: []Cluster{
 			{Name: "east", Epoch: 1, Seq: 1, Services: 1},
 			{Name: "west", UID: "u", Locality: "us-west1/us-west1-a", Epoch: 3, Seq: 7, AgeSeconds: age, Services: 2, Gateways: 1},

@@ -33,7 +33,8 @@ type File struct {
 	Path string
 	// Read reads it as Content gets it.
 	Read func() ([]byte, error)
-	// Ask may ask for Content though nothing has changed. Nil: nobody does.
+	// Ask may ask for Content at once, though nothing may have changed. Nil:
+	// nobody does.
 	Ask <-chan os.Signal
 	Log *slog.Logger
 }
@@ -59,8 +60,7 @@ func (f *File) Run(ctx context.Context, content Content) error {
 		case <-ctx.Done():
 			return nil
 		case <-f.Ask:
-			r.asked = true
-			r.look()
+			r.tell(r.read(), true) // whoever asks has written what he means
 		case event, ok := <-events:
 			if !ok {
 				w.close()
@@ -91,7 +91,6 @@ type reading struct {
 	told      *state // what content got last; nil: nothing
 	candidate *state // what it gets when it is still the same at due; nil: none
 	due       time.Time
-	asked     bool
 }
 
 // state is what one reading gave.
@@ -110,20 +109,27 @@ func (s *state) equal(o *state) bool {
 	return bytes.Equal(s.text, o.text)
 }
 
+func (r *reading) read() *state {
+	text, err := r.Read()
+	return &state{text, err}
+}
+
 // look reads the file and tells what it says, once that has lasted.
 func (r *reading) look() {
-	now := &state{}
-	now.text, now.err = r.Read()
+	now := r.read()
 	switch {
-	case now.equal(r.told) && !r.asked:
+	case now.equal(r.told):
 		r.candidate = nil
 	case !now.equal(r.candidate):
 		r.candidate, r.due = now, time.Now().Add(settle)
 	case !time.Now().Before(r.due):
-		asked := r.asked
-		r.told, r.candidate, r.asked = now, nil, false
-		r.content(now.text, now.err, asked)
+		r.tell(now, false)
 	}
+}
+
+func (r *reading) tell(now *state, asked bool) {
+	r.told, r.candidate = now, nil
+	r.content(now.text, now.err, asked)
 }
 
 // wait is the time until the next look, without events.

@@ -61,10 +61,10 @@ func (w *Watcher) take(next *config.Config, asked bool) error {
 	}
 	w.reloads.taken(change.Restart)
 	if len(change.Live) > 0 || asked {
-		w.log.Info("configuration reloaded", "file", w.config.File(), "changed", change.Live)
+		w.log.Info("configuration reloaded", "file", w.config.File(), "changed", strings.Join(change.Live, ", "))
 	}
 	if len(change.Restart) > 0 {
-		w.log.Warn("configuration needs a restart: these fields differ from what is in force", "file", w.config.File(), "fields", change.Restart)
+		w.log.Warn("configuration needs a restart: these fields differ from what is in force", "file", w.config.File(), "fields", strings.Join(change.Restart, ", "))
 	}
 	return nil
 }
