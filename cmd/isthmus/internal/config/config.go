@@ -133,9 +133,9 @@ type Gateway struct {
 type Gossip struct {
 	// Listen is the address of the TLS port; DefaultListen if left out.
 	Listen string
-	// Advertise is the host:port that other clusters reach it by. Left out,
-	// it is Listen, whose address must then be a particular one unless
-	// there is nobody to join.
+	// Advertise is the host:port that other clusters reach it by. Left out, it
+	// is Listen if that names a particular address; else it is empty, and a
+	// watcher can't start.
 	Advertise string
 	// Join lists host:port of watchers of other clusters. Names are resolved
 	// anew at each attempt. DefaultGossipPort if an entry names no port.

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func (w *Watcher) parse(text []byte) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return next, publishable(next)
+	return next, errors.Join(advertised(next), publishable(next))
 }
 
 // take brings a configuration into force as far as that goes while the watcher

@@ -78,7 +78,7 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 	w.live.Store(c)
 	w.reload, w.reloads = o.Reload, newReloads(w.metrics)
 	var err error
-	if err := publishable(c); err != nil {
+	if err := errors.Join(advertised(c), publishable(c)); err != nil {
 		return nil, err
 	}
 	if w.identity, err = identity(c); err != nil {
@@ -103,6 +103,15 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 	w.publisher.ConfirmWith(w.source)
 	w.api = w.newAPI(o.Version, member)
 	return w, nil
+}
+
+// advertised wants an address that others reach us by: though we join nobody,
+// they may join us.
+func advertised(c *config.Config) error {
+	if c.Gossip.Advertise == "" {
+		return c.Problem("gossip.advertise", "is missing: add advertise: HOST:PORT, the address that other clusters reach this one by")
+	}
+	return nil
 }
 
 // identity loads the watcher's certificate and wants it to name the cluster.
