@@ -12,7 +12,7 @@ import (
 // health reads how other clusters' gateways are checked. Which values go
 // together package probe knows.
 func (d *decoder) health(to *probe.Health, n *yaml.Node, path string) {
-	threshold := func(to *int) read { return d.number(1, probe.MaxThreshold, func(v uint64) { *to = int(v) }) }
+	threshold := func(to *int) read { return d.number(probe.MaxThreshold, func(v uint64) { *to = int(v) }) }
 	d.object(n, path,
 		field{"interval", d.seconds(&to.Interval)},
 		field{"timeout", d.seconds(&to.Timeout)},

@@ -116,13 +116,15 @@ func TestRoutingMistakes(t *testing.T) {
 		{"services is no list", "routing:\n  services: {match: a/b}", `watcher.yaml:6: routing.services: want a list, got fields: write services: [...]`},
 		{"service is a text", "routing:\n  services: [a/b]", `watcher.yaml:6: routing.services[0]: want fields, got the text "a/b"`},
 
-		{"several, and nothing twice", "routing:\n  failover:\n  - {from: a, to: [a]}\n  - {fro: a, to: [b, c/d]}\n  order: near\n  services:\n  - {match: 5, affinity: none}\nhealth: {interval: 0s}",
+		{
+			"several, and nothing twice", "routing:\n  failover:\n  - {from: a, to: [a]}\n  - {fro: a, to: [b, c/d]}\n  order: near\n  services:\n  - {match: 5, affinity: none}\nhealth: {interval: 0s}",
 			`watcher.yaml:7: routing.failover[0].to[0]: "a" can't fail over to itself
 watcher.yaml:8: unknown field "fro" in routing.failover[1]: did you mean "from"?
 watcher.yaml:8: routing.failover[1].to[1]: "c/d": want a region, without zone and wildcard
 watcher.yaml:9: routing.order: unknown value "near": want one of locality, latency
 watcher.yaml:11: routing.services[0].match: want a text, got the number 5: write "5" in quotes
-watcher.yaml:12: health.interval: want a time like 5s or 500ms, got "0s"`},
+watcher.yaml:12: health.interval: want a time like 5s or 500ms, got "0s"`,
+		},
 
 		{"health, unknown", "health:\n  intervall: 5s", `watcher.yaml:6: unknown field "intervall" in health: did you mean "interval"?`},
 		{"health, no unit", "health: {interval: 5}", `watcher.yaml:5: health.interval: want a time like 5s or 500ms, got "5"`},

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -70,8 +71,8 @@ func (w *Watcher) take(next *config.Config, asked bool) error {
 	return nil
 }
 
-// withhold keeps a watcher that has told nobody else's watchers where it is
-// from joining them: first it needs the address that comes with the restart.
+// withhold keeps a watcher from joining by new seeds while the address that it
+// tells others is about to be another one.
 func withhold(c config.Change) config.Change {
 	if i := slices.Index(c.Live, "gossip.join"); i >= 0 && slices.Contains(c.Restart, "gossip.advertise") {
 		c.Live = slices.Delete(c.Live, i, i+1)
@@ -102,19 +103,18 @@ func (w *Watcher) changes(name string, now *config.Config) error {
 	return nil
 }
 
-// maxLogged bounds the lines that a broken file makes. Who has more to mend runs
-// `isthmus check`.
-const maxLogged = 10
+// maxLines bounds what is logged and shown of a broken file.
+const maxLines = 10
 
-// refuse logs what is wrong with the file; what was in force stays so.
+// refuse tells what is wrong with the file; what was in force stays so.
 func (w *Watcher) refuse(err error) {
 	lines := strings.Split(err.Error(), "\n")
-	w.reloads.refused(lines)
-	for _, line := range lines[:min(len(lines), maxLogged)] {
-		w.log.Error("configuration not taken, the one before stays in force", "error", line)
+	if more := len(lines) - maxLines; more > 0 {
+		lines = append(lines[:maxLines], fmt.Sprintf("%s: has %d more mistakes: see `isthmus check`", w.config.File(), more))
 	}
-	if more := len(lines) - maxLogged; more > 0 {
-		w.log.Error("configuration has more mistakes; `isthmus check` lists them", "more", more)
+	w.reloads.refused(lines)
+	for _, line := range lines {
+		w.log.Error("configuration not taken, the one before stays in force", "error", line)
 	}
 }
 

@@ -253,6 +253,14 @@ func TestReloadNeverLosesTheRecord(t *testing.T) {
 	require.ErrorContains(t, err, "watcher.yaml:9: gateways: the cluster's record takes ")
 }
 
+// TestReloadOfAnotherFile: what is no configuration at all fills no log.
+func TestReloadOfAnotherFile(t *testing.T) {
+	r := live(t, "west", "")
+	r.write(strings.Repeat("a: 1\n", 1000))
+	r.logged("watcher.yaml: has 90 more mistakes: see `isthmus check`")
+	require.Len(t, r.status().Errors, maxLines+1)
+}
+
 // TestReloadOfAMissingFile: it may come back.
 func TestReloadOfAMissingFile(t *testing.T) {
 	r := live(t, "west", "routing: {order: latency}\n")
