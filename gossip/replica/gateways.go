@@ -93,7 +93,7 @@ func (g *GatewayStates) bounded(limits Limits) (kept *GatewayStates, leftOut int
 		states := known(g.clusters[cluster])
 		leftOut += cut(states, maxGatewaysOfCluster)
 		if len(kept.clusters) == limits.Clusters {
-			cut(states, 0)
+			leftOut += cut(states, 0)
 		}
 		leftOut += cut(states, maxGateways-total)
 		if len(states) > 0 {
