@@ -133,3 +133,24 @@ func (g *GatewayStates) equal(o *GatewayStates) bool {
 	}
 	return maps.EqualFunc(g.clusters, o.clusters, maps.Equal[map[GatewayAddress]GatewayState])
 }
+
+// Or is g, and what it doesn't know as another one has it.
+func (g *GatewayStates) Or(o *GatewayStates) *GatewayStates {
+	if g == nil || o == nil {
+		return cmp.Or(g, o)
+	}
+	both := maps.Clone(g.clusters)
+	if both == nil {
+		both = map[string]map[GatewayAddress]GatewayState{}
+	}
+	for cluster, states := range o.clusters {
+		of := maps.Clone(states)
+		for at, s := range both[cluster] {
+			if s.Known || !of[at].Known {
+				of[at] = s
+			}
+		}
+		both[cluster] = of
+	}
+	return &GatewayStates{clusters: both}
+}

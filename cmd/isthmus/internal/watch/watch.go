@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -20,6 +21,7 @@ import (
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/config"
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/lifecycle"
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/gossip/transport"
@@ -56,6 +58,7 @@ type Watcher struct {
 	source    source
 	http      net.Listener
 	api       *api.Server
+	gateways  *gateways
 	leading   leading
 }
 
@@ -141,6 +144,10 @@ func (w *Watcher) join(member string) error {
 	if err != nil {
 		return err
 	}
+	w.gateways, err = newGateways(w.config.Cluster, w.table, w.replica, probe.Policy{}, w.log, w.metrics)
+	if err != nil {
+		return err
+	}
 	w.publisher = w.replica.NewPublisher()
 	w.pool, err = gossip.New(gossip.Config{
 		Name: member, Advertise: w.config.Gossip.Advertise, Join: seeds,
@@ -181,6 +188,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "grpc", Run: func(ctx context.Context) error { return w.replica.Serve(ctx, w.transport.GRPC()) }},
 		lifecycle.Part{Name: "replica", Run: w.replica.Run},
 		lifecycle.Part{Name: "gossip", Run: w.pool.Run},
+		lifecycle.Part{Name: "siblings", Run: w.replica.FollowSiblings},
+		lifecycle.Part{Name: "gateways", Run: w.gateways.run},
 		lifecycle.Part{Name: "heartbeat", Run: w.publisher.Run},
 		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.publisher.Update) }},
 		lifecycle.Part{Name: "publisher", Run: w.lead},
@@ -205,11 +214,17 @@ func (w *Watcher) nameTaken(err error) error {
 		err, filepath.Join(w.config.State, uidFile))
 }
 
-// lead publishes whenever this watcher is the elected one.
+// lead publishes, and has gateways checked, whenever this watcher is the elected
+// one.
 func (w *Watcher) lead(ctx context.Context) error {
 	return w.source.elect(ctx, func(ctx context.Context) {
 		w.leading.set(true)
 		defer w.leading.set(false)
+		var checking sync.WaitGroup
+		defer checking.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		checking.Go(func() { w.gateways.lead(ctx) })
 		if err := w.publisher.Lead(ctx, w.source); err != nil {
 			w.log.Error("publishing ended", "error", err)
 		}
