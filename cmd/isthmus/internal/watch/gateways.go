@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
@@ -57,12 +55,12 @@ type gateways struct {
 	record *discovery.Cluster // our own, which policy.Fit is made from; guarded by mu
 }
 
-func newGateways(own string, table *discovery.Table, board noticeboard, policy probe.Policy, log *slog.Logger, r prometheus.Registerer) (*gateways, error) {
-	prober, err := probe.New(probe.Config{Policy: policy, Logger: log, Registerer: r})
+func newGateways(own string, table *discovery.Table, board noticeboard, c probe.Config) (*gateways, error) {
+	prober, err := probe.New(c)
 	if err != nil {
 		return nil, err
 	}
-	return &gateways{own: own, table: table, board: board, prober: prober, log: log, policy: policy}, nil
+	return &gateways{own: own, table: table, board: board, prober: prober, log: c.Logger, policy: c.Policy}, nil
 }
 
 // setHealth changes how often and how patiently gateways are checked.

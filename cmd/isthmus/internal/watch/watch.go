@@ -144,7 +144,7 @@ func (w *Watcher) join(member string) error {
 	if err != nil {
 		return err
 	}
-	w.gateways, err = newGateways(w.config.Cluster, w.table, w.replica, probe.Policy{}, w.log, w.metrics)
+	w.gateways, err = newGateways(w.config.Cluster, w.table, w.replica, probe.Config{Logger: w.log, Registerer: w.metrics})
 	if err != nil {
 		return err
 	}
