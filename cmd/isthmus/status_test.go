@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"testing"
 	"time"
@@ -23,9 +24,22 @@ func TestStatusOfDenied(t *testing.T) {
 	}
 	var out bytes.Buffer
 	require.NoError(t, show(&out, "table", s, func(w io.Writer) { statusTable(w, s) }))
-	require.Regexp(t, `(?m)^east +- +- +1\.4 +1m35s +1 +unknown/2 +0$`, out.String())
-	require.Regexp(t, `(?m)^west +- +- +2\.1 +unknown +3 +unknown/0 +1$`, out.String())
-	require.Regexp(t, `(?m)^central +- +- +- +- +- +- +2$`, out.String())
+	require.Regexp(t, `(?m)^east +- +- +1\.4 +1m35s +1 +unknown/2 +- +0$`, out.String())
+	require.Regexp(t, `(?m)^west +- +- +2\.1 +unknown +3 +unknown/0 +- +1$`, out.String())
+	require.Regexp(t, `(?m)^central +- +- +- +- +- +- +- +2$`, out.String())
+}
+
+func TestStatusOfGateways(t *testing.T) {
+	for want, c := range map[string]api.Cluster{
+		"unknown/3 -":         {Gateways: 3},
+		"unknown/2 -":         {Gateways: 2, Checked: &api.Checked{Unknown: 2}},
+		"unknown/0 -":         {},
+		"2/3 41.2ms":          {Gateways: 3, Checked: &api.Checked{Up: 2, Down: 1, RTTSeconds: .0411999}},
+		"0/1 -":               {Gateways: 1, Checked: &api.Checked{Down: 1}},
+		"1/3,unknown=1 230µs": {Gateways: 3, Checked: &api.Checked{Up: 1, Down: 1, Unknown: 1, RTTSeconds: .00023}},
+	} {
+		require.Equal(t, want, gatewaysUp(c)+" "+cmp.Or(rtt(c), "-"))
+	}
 }
 
 // TestStatusOfConfiguration: what is in force, and what of the file is not.

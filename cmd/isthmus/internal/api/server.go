@@ -46,6 +46,7 @@ func New(about About, state State, metrics prometheus.Gatherer, log *slog.Logger
 	mux.HandleFunc("GET /readyz", h.ready)
 	mux.HandleFunc("GET /api/v1/status", h.status)
 	mux.HandleFunc("GET /api/v1/services", h.services)
+	mux.HandleFunc("GET /api/v1/gateways", h.gateways)
 	return &Server{log: log, http: &http.Server{
 		Handler: bounded(mux),
 		// Requests have no body and short headers; answers of MaxLimit
@@ -112,6 +113,10 @@ func (h *handler) ready(w http.ResponseWriter, _ *http.Request) {
 
 func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 	answer(w, status(h.about, h.state))
+}
+
+func (h *handler) gateways(w http.ResponseWriter, _ *http.Request) {
+	answer(w, checks(h.state.Checks()))
 }
 
 func (h *handler) services(w http.ResponseWriter, r *http.Request) {

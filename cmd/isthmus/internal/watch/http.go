@@ -5,6 +5,7 @@ import (
 
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/api"
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
 )
 
 // shown is the watcher as its HTTP server sees it.
@@ -23,6 +24,9 @@ func (s shown) Ready() bool { return s.replica.Ready() }
 
 // Heard implements api.State.
 func (s shown) Heard(cluster string) (time.Time, bool) { return s.replica.Heard(cluster) }
+
+// Checks implements api.State.
+func (s shown) Checks() *probe.Snapshot { return s.gateways.prober.Snapshot() }
 
 // Members implements api.State.
 func (s shown) Members() []api.Member {

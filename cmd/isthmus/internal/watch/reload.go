@@ -92,9 +92,7 @@ func (w *Watcher) changes(name string, now *config.Config) error {
 		}
 		w.view.change(func(v *replica.View) { v.Routing = text })
 	case "health":
-		if w.onHealth != nil {
-			return w.onHealth(now.Health)
-		}
+		return w.gateways.setHealth(now.Health)
 	case "import":
 		return w.replica.SetImport(now.Import)
 	case "gossip.join":

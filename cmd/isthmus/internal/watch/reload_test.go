@@ -57,7 +57,6 @@ type running struct {
 	gossip string
 	log    *lines
 	hangup chan os.Signal
-	health chan probe.Health
 	agent  *replica.Subscriber
 }
 
@@ -66,7 +65,7 @@ func live(t *testing.T, cluster, text string) *running {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "manifests"), 0o755))
-	r := &running{t: t, file: filepath.Join(dir, "watcher.yaml"), gossip: freeport.Addr(t), log: &lines{}, hangup: make(chan os.Signal, 1), health: make(chan probe.Health, 1)}
+	r := &running{t: t, file: filepath.Join(dir, "watcher.yaml"), gossip: freeport.Addr(t), log: &lines{}, hangup: make(chan os.Signal, 1)}
 	r.base = fmt.Sprintf("clusterset: prod\ncluster: %s\nsource: {manifests: {dir: manifests}}\ninsecure: true\nstate: state\nhttp: %s\n",
 		cluster, freeport.Addr(t))
 	r.write(r.base + text + r.gossiping())
@@ -74,10 +73,6 @@ func live(t *testing.T, cluster, text string) *running {
 	require.NoError(t, err)
 	r.Watcher, err = New(c, Options{Logger: slog.New(slog.NewTextHandler(r.log, nil)), Watcher: "w0", Reload: r.hangup})
 	require.NoError(t, err)
-	r.onHealth = func(h probe.Health) error {
-		r.health <- h
-		return nil
-	}
 	r.begin(r.Run)
 
 	own, err := trust.Insecure(trust.ID{Clusterset: "prod", Cluster: cluster, Role: trust.Agent})
@@ -201,13 +196,14 @@ func TestReloadOfAllElse(t *testing.T) {
 	r.until("the own part is there", func() bool { return own() != nil })
 	require.Equal(t, "192.0.2.1", own().GatewaySets[0].Gateways[0].Addresses[0].String())
 	require.Len(t, r.pool.Members(), 1)
+	require.Equal(t, probe.DefaultHealth(), r.gateways.health())
 
 	started := r.config
 	r.write(strings.ReplaceAll(r.base, started.HTTP, "127.0.0.1:1") + "network: n\nlocality: b\nforget: 48h\n" +
 		"gateways: [{addresses: [192.0.2.2]}]\nhealth: {interval: 7s}\nimport: {clusters: {deny: [north]}}\n" + r.gossiping(east.gossip))
 	r.logged("configuration reloaded", `changed="locality, gateways, gossip.join, import, health"`,
 		"configuration needs a restart", `fields="network, forget, http"`)
-	require.Equal(t, 7*time.Second, (<-r.health).Interval)
+	require.Equal(t, 7*time.Second, r.gateways.health().Interval)
 	r.until("agents have the gateway", func() bool {
 		return own().GatewaySets[0].Gateways[0].Addresses[0] == netip.MustParseAddr("192.0.2.2")
 	})

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,7 +55,6 @@ type Watcher struct {
 	reload    <-chan os.Signal
 	reloads   *reloads
 	view      view
-	onHealth  func(probe.Health) error // takes a changed health over; nil: nobody checks gateways
 	log       *slog.Logger
 	table     *discovery.Table
 	metrics   *prometheus.Registry
@@ -66,6 +66,7 @@ type Watcher struct {
 	source    source
 	http      net.Listener
 	api       *api.Server
+	gateways  *gateways
 	leading   leading
 }
 
@@ -168,6 +169,12 @@ func (w *Watcher) join(member string) error {
 		return err
 	}
 	w.view.tell = w.replica.SetView
+	w.gateways, err = newGateways(w.config.Cluster, w.table, w.replica, probe.Config{
+		Policy: probe.Policy{Health: w.config.Health}, Logger: w.log, Registerer: w.metrics,
+	})
+	if err != nil {
+		return err
+	}
 	w.publisher = w.replica.NewPublisher()
 	w.pool, err = gossip.New(gossip.Config{
 		Name: member, Advertise: w.config.Gossip.Advertise, Join: seeds,
@@ -216,6 +223,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "grpc", Run: func(ctx context.Context) error { return w.replica.Serve(ctx, w.transport.GRPC()) }},
 		lifecycle.Part{Name: "replica", Run: w.replica.Run},
 		lifecycle.Part{Name: "gossip", Run: w.pool.Run},
+		lifecycle.Part{Name: "siblings", Run: w.replica.FollowSiblings},
+		lifecycle.Part{Name: "gateways", Run: w.gateways.run},
 		lifecycle.Part{Name: "heartbeat", Run: w.publisher.Run},
 		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.publisher.Update) }},
 		lifecycle.Part{Name: "publisher", Run: w.lead},
@@ -241,11 +250,17 @@ func (w *Watcher) nameTaken(err error) error {
 		err, filepath.Join(w.config.State, uidFile))
 }
 
-// lead publishes whenever this watcher is the elected one.
+// lead publishes, and has gateways checked, whenever this watcher is the elected
+// one.
 func (w *Watcher) lead(ctx context.Context) error {
 	return w.source.elect(ctx, func(ctx context.Context) {
 		w.leading.set(true)
 		defer w.leading.set(false)
+		var checking sync.WaitGroup
+		defer checking.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		checking.Go(func() { w.gateways.lead(ctx) })
 		if err := w.publisher.Lead(ctx, w.source); err != nil {
 			w.log.Error("publishing ended", "error", err)
 		}
