@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/config"
-	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/follow"
+	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/filewatch"
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 )
@@ -16,7 +16,7 @@ import (
 // follow takes over what changes in watcher.yaml, until ctx ends.
 func (w *Watcher) follow(ctx context.Context) error {
 	file := w.config.File()
-	f := &follow.File{
+	f := &filewatch.File{
 		Path: file, Ask: w.reload, Log: w.log,
 		Read: func() ([]byte, error) { return config.Read(file) },
 	}

@@ -1,4 +1,4 @@
-// Package follow reads a file again when it has changed. It knows nothing of
+// Package filewatch reads a file again when it has changed. It knows nothing of
 // what the file says.
 //
 // It watches the file's folder, because a file that is replaced is another one,
@@ -6,7 +6,7 @@
 // What causes no event, as on network file systems or behind links that lead
 // elsewhere, is found by reading the file every second: configurations are
 // short.
-package follow
+package filewatch
 
 import (
 	"bytes"
