@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -262,18 +263,21 @@ isthmus: watcher.yaml:16: health.timeout: 9s: want more than 0 and at most the i
 `, stderr)
 }
 
-// metric is the value of a watcher's metric, as it is written.
-func (s site) metric(t *testing.T, name string) string {
+// read waits until the watcher has read its configuration so many times.
+func (s site) read(t *testing.T, least float64) {
 	t.Helper()
-	response, err := http.Get("http://127.0.0.1:" + s.http + "/metrics")
-	require.NoError(t, err)
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	_, value, found := strings.Cut(string(text), "\n"+name+" ")
-	require.True(t, found, name)
-	value, _, _ = strings.Cut(value, "\n")
-	return value
+	require.Eventually(t, func() bool {
+		response, err := http.Get("http://127.0.0.1:" + s.http + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		_, after, _ := strings.Cut(string(text), "\nisthmus_config_reloads_total{outcome=\"ok\"} ")
+		value, _, _ := strings.Cut(after, "\n")
+		times, _ := strconv.ParseFloat(value, 64)
+		return err == nil && times >= least
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // process is the program while it lives.
@@ -395,12 +399,15 @@ func TestSignals(t *testing.T) {
 				return err == nil && len(answer.Answer) == 1
 			}
 			require.Eventually(t, answered, 20*time.Second, 50*time.Millisecond)
+			if name == "run" {
+				s.read(t, 1) // at the start
+			}
 			for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGHUP} {
 				require.NoError(t, p.cmd.Process.Signal(signal))
 				require.Eventually(t, answered, 5*time.Second, 50*time.Millisecond, "%v", signal)
 			}
 			if name == "run" { // SIGHUP asks the watcher in it
-				require.Eventually(t, func() bool { return s.metric(t, `isthmus_config_reloads_total{outcome="ok"}`) >= "2" }, 20*time.Second, 50*time.Millisecond)
+				s.read(t, 2)
 			}
 			p.end(t)
 		})
