@@ -42,7 +42,7 @@ type Subscriber struct {
 	puller    *puller
 	resumer   *resumer
 	view      atomic.Pointer[View]
-	gateways  atomic.Pointer[GatewayStates]
+	gateways  agentGateways
 	conn      atomic.Pointer[grpc.ClientConn] // of the current session
 	connected atomic.Bool
 	dirty     atomic.Bool // the table differs from the copy on disk
@@ -90,10 +90,6 @@ func (s *Subscriber) Table() *discovery.Table { return s.config.Table }
 // View is what the watcher last said of our own cluster, or the copy on disk;
 // nil before either. The pointer is the same until the content changes.
 func (s *Subscriber) View() *View { return s.view.Load() }
-
-// Gateways is what the watcher last said of other clusters' gateways; nil before.
-// The pointer is the same until the content changes.
-func (s *Subscriber) Gateways() *GatewayStates { return s.gateways.Load() }
 
 // Stale tells that no watcher is connected and in step, so that the table may
 // be behind.
@@ -165,6 +161,7 @@ func (s *Subscriber) session(ctx context.Context, addr string) error {
 	defer func() {
 		cancel()
 		s.connected.Store(false)
+		s.gateways.leave()
 		s.conn.Store(nil)
 		_ = conn.Close()
 	}()
@@ -234,6 +231,10 @@ func (s *Subscriber) handle(m *wire.StreamMessage) *head {
 	case *wire.StreamMessage_Forget:
 		s.store.forget(body.Forget.GetCluster())
 		s.dirty.Store(true)
+	case *wire.StreamMessage_GatewayStates:
+		if err := s.gateways.take(body.GatewayStates, s.config.Limits); err != nil {
+			s.refuse("", err)
+		}
 	}
 	return nil
 }

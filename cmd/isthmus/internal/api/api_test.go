@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
@@ -27,12 +28,24 @@ type fakeState struct {
 	leading bool
 	ready   bool
 	heard   map[string]time.Time
+	checks  *probe.Snapshot
 }
 
 func (s *fakeState) Table() *discovery.Table { return s.table }
 func (s *fakeState) Members() []Member       { return s.members }
 func (s *fakeState) Leading() bool           { return s.leading }
 func (s *fakeState) Ready() bool             { return s.ready }
+
+var shown = Config{Loaded: time.Unix(1_700_000_060, 0).UTC(), Restart: []string{"http"}, Routing: "default", Health: "every 5s"}
+
+func (s *fakeState) Config() Config { return shown }
+
+func (s *fakeState) Checks() *probe.Snapshot {
+	if s.checks == nil {
+		return &probe.Snapshot{}
+	}
+	return s.checks
+}
 
 func (s *fakeState) Heard(cluster string) (time.Time, bool) {
 	at, ok := s.heard[cluster]
@@ -99,13 +112,56 @@ func TestStatus(t *testing.T) {
 	require.NotNil(t, age)
 	require.InDelta(t, 3600, *age, 60)
 	require.Equal(t, Status{
-		About: about, Leading: true, Ready: true,
+		About: about, Leading: true, Ready: true, Config: shown,
 		Clusters: []Cluster{
 			{Name: "east", Epoch: 1, Seq: 1, Services: 1},
 			{Name: "west", UID: "u", Locality: "us-west1/us-west1-a", Epoch: 3, Seq: 7, AgeSeconds: age, Services: 2, Gateways: 1},
 		},
 		Members: []Member{{Name: "w-0.west", Cluster: "west", Address: "192.0.2.1:7946", Self: true}},
 	}, got)
+}
+
+// TestChecks: gateways are told of by cluster, and by address.
+func TestChecks(t *testing.T) {
+	state := filled()
+	gateway := func(last byte, port uint16) discovery.Gateway {
+		return discovery.Gateway{Addresses: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, last})}, Port: port, Kind: discovery.GatewayStatic}
+	}
+	state.table.Apply("east", discovery.Update{Cluster: &discovery.Cluster{Name: "east", UID: "e", GatewaySets: []discovery.GatewaySet{
+		{Name: discovery.DefaultGatewaySet, Gateways: []discovery.Gateway{gateway(1, 443), gateway(2, 443), gateway(3, 443)}},
+		{Name: "ports", Gateways: []discovery.Gateway{gateway(4, 0)}},
+	}}}, discovery.Version{Epoch: 1, Seq: 2})
+	prober, err := probe.New(probe.Config{})
+	require.NoError(t, err)
+	targets := probe.Of(state.table, "west")
+	prober.SetTargets(targets)
+	since := time.Now()
+	status := []probe.Status{probe.Up, probe.Up, probe.Down}
+	var results []probe.Result
+	for _, r := range prober.Snapshot().Cluster("east") {
+		n := int(r.Target.Addr.As4()[3])
+		r.State = probe.State{Status: status[n-1], Since: since, RTT: probe.RTT{Smoothed: time.Duration(n) * 20 * time.Millisecond}}
+		if r.Status == probe.Down {
+			r.Error = "connection refused"
+		}
+		results = append(results, r)
+	}
+	prober.Adopt(results)
+	state.checks = prober.Snapshot()
+	c := serve(t, state)
+	got, err := c.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, &Checked{Up: 2, Down: 1, Unknown: 1, RTTSeconds: .02}, got.Clusters[0].Checked)
+	require.Nil(t, got.Clusters[1].Checked, "our own")
+	all, err := c.Checks(t.Context())
+	require.NoError(t, err)
+	require.Len(t, all.Gateways, 6, "at the gateways' own port, and at the one that a service has there")
+	require.NotNil(t, all.Gateways[4].Since)
+	require.True(t, since.Equal(*all.Gateways[4].Since))
+	all.Gateways[4].Since = nil
+	require.Equal(t, Check{
+		Cluster: "east", Address: netip.MustParseAddrPort("192.0.2.3:443"), Check: "tcp", Status: "down", RTTSeconds: .06, Error: "connection refused",
+	}, all.Gateways[4])
 }
 
 func TestServices(t *testing.T) {

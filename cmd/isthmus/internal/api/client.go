@@ -45,6 +45,12 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, c.get(ctx, "/api/v1/status", nil, &s)
 }
 
+// Checks asks for what checks of gateways found.
+func (c *Client) Checks(ctx context.Context) (Checks, error) {
+	var s Checks
+	return s, c.get(ctx, "/api/v1/gateways", nil, &s)
+}
+
 // Services asks for all services of a namespace, "" for all, page by page.
 func (c *Client) Services(ctx context.Context, namespace string) ([]Service, error) {
 	all := []Service{}

@@ -50,6 +50,7 @@ func New(about About, state State, metrics prometheus.Gatherer, log *slog.Logger
 	mux.HandleFunc("GET /api/v1/status", h.status)
 	mux.HandleFunc("GET /api/v1/services", h.services)
 	mux.HandleFunc("GET /api/v1/explain", h.explain)
+	mux.HandleFunc("GET /api/v1/gateways", h.gateways)
 	return &Server{log: log, http: &http.Server{
 		Handler: bounded(mux),
 		// Requests have no body and short headers; answers of MaxLimit
@@ -116,6 +117,10 @@ func (h *handler) ready(w http.ResponseWriter, _ *http.Request) {
 
 func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 	answer(w, status(h.about, h.state))
+}
+
+func (h *handler) gateways(w http.ResponseWriter, _ *http.Request) {
+	answer(w, checks(h.state.Checks()))
 }
 
 func (h *handler) services(w http.ResponseWriter, r *http.Request) {

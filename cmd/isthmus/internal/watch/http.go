@@ -5,6 +5,8 @@ import (
 
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/api"
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
@@ -30,6 +32,9 @@ func (s shown) Explain(q isthmus.Question) (*isthmus.Explanation, error) {
 	return s.explainer.Explain(q)
 }
 
+// Checks implements api.State.
+func (s shown) Checks() *probe.Snapshot { return s.gateways.prober.Snapshot() }
+
 // Members implements api.State.
 func (s shown) Members() []api.Member {
 	members := []api.Member{}
@@ -43,8 +48,20 @@ func (s shown) Members() []api.Member {
 // knows.
 func (w *Watcher) newExplainer() *isthmus.Explainer {
 	return isthmus.NewExplainer(isthmus.Knowledge{
-		Table: w.table, View: w.replica.View, Heard: w.replica.Heard, Gateways: w.gatewayStates,
+		Table: w.table, View: w.replica.View, Heard: w.replica.Heard,
+		Gateways: func() *replica.GatewayStates {
+			states, _ := w.replica.Gateways()
+			return states
+		},
 	}, w.log)
+}
+
+// Config implements api.State.
+func (s shown) Config() api.Config {
+	c, last := s.live.Load(), s.reloads.last()
+	return api.Config{
+		Loaded: last.at, Errors: last.wrong, Restart: last.fields, Routing: briefRouting(c.Routing), Health: briefHealth(c.Health),
+	}
 }
 
 // newAPI makes the HTTP server of a watcher that is put together.
