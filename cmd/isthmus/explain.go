@@ -12,6 +12,7 @@ import (
 
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/api"
 	"github.com/isthmus-dns/isthmus/plugin/isthmus"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
 
 func newExplain() *cobra.Command {
@@ -76,16 +77,14 @@ func explanationTable(w io.Writer, e *isthmus.Explanation) {
 	row(w, "CLUSTER", "STATE", "SHARE", "TIER", "WEIGHT", "READY", "WAY", "UP", "RTT", "HEARD", "AGE", "RULE")
 	for i := range e.Candidates {
 		c := &e.Candidates[i]
-		tier, share, rtt := "", "", ""
+		tier, share := "", ""
 		if c.State != "out" {
 			tier = fmt.Sprintf("%d %s", c.Priority, c.Tier)
 		}
 		if c.State == "in" {
 			share = strconv.FormatFloat(c.Share*100, 'g', 3, 64) + "%"
 		}
-		if c.RTTSeconds > 0 {
-			rtt = time.Duration(c.RTTSeconds * float64(time.Second)).Round(100 * time.Microsecond).String()
-		}
+		rtt := locality.RoundTrip(time.Duration(c.RTTSeconds * float64(time.Second)))
 		row(w, c.Cluster, c.State, share, tier, strconv.FormatUint(c.Weight, 10),
 			fmt.Sprintf("%d/%d", c.Ready, c.Total), c.Way, c.Gateway, rtt, c.Heard, c.Age, c.Rule)
 	}

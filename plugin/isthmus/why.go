@@ -82,7 +82,7 @@ func whyRank(v locality.Verdict) int {
 func whyLine(c locality.Candidate, v locality.Verdict, way *addresses, age string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s ready=%d/%d %s=", c.Cluster, v.Standing(), c.Ready, c.Total, whyWay(way))
-	end := fmt.Sprintf(" up=%s rtt=%s age=%s rule=%q", gatewayState(c, way), roundTrip(c), age, v.Rule())
+	end := fmt.Sprintf(" up=%s rtt=%s age=%s rule=%q", gatewayState(c, way), locality.RoundTrip(c.RTT), age, v.Rule())
 	b.WriteString(whyAddrs(way, maxString-b.Len()-len(end)))
 	b.WriteString(end)
 	return b.String()
@@ -109,14 +109,6 @@ func gatewayState(c locality.Candidate, way *addresses) string {
 		return locality.GatewayUnknown.String()
 	}
 	return "-"
-}
-
-// roundTrip is the time to the nearest gateway, "-" if it was not measured.
-func roundTrip(c locality.Candidate) string {
-	if c.RTT <= 0 {
-		return "-"
-	}
-	return c.RTT.Round(100 * time.Microsecond).String()
 }
 
 // whyAddrs lists the first addresses, as many as have room, and the number of

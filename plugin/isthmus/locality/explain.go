@@ -2,6 +2,7 @@ package locality
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -11,15 +12,27 @@ import (
 //
 // _why shows the same Standing and Rule.
 func Explain(c Candidate, v Verdict) string {
-	up, rtt := "-", "-"
+	up := "-"
 	if c.Reach == ByGateway {
 		up = c.Gateway.String()
 	}
-	if c.RTT > 0 {
-		rtt = c.RTT.Round(100 * time.Microsecond).String()
-	}
 	return fmt.Sprintf("%s: %s ready=%d/%d way=%s up=%s rtt=%s heard=%s rule=%q", c.Cluster, v.Standing(), c.Ready, c.Total,
-		c.Reach, up, rtt, c.Freshness, v.Rule())
+		c.Reach, up, RoundTrip(c.RTT), c.Freshness, v.Rule())
+}
+
+// RoundTrip is a time in explanations: in milliseconds, since a TXT record has no
+// µ that everybody's terminal shows, with three digits; "-" if it was not
+// measured.
+func RoundTrip(d time.Duration) string {
+	const least = 10 * time.Microsecond
+	if d <= 0 {
+		return "-"
+	}
+	ms := float64(max(d, least)) / float64(time.Millisecond)
+	if ms >= 100 {
+		return strconv.FormatFloat(ms, 'f', 0, 64) + "ms"
+	}
+	return strconv.FormatFloat(ms, 'g', 3, 64) + "ms"
 }
 
 // String is the way's name in explanations.

@@ -108,7 +108,7 @@ func compile(r Rules) Policy {
 func clip(text string) string {
 	const most = 64
 	if len(text) > most {
-		return text[:most] + "…"
+		return text[:most] + "..."
 	}
 	return text
 }

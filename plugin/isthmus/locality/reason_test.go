@@ -2,6 +2,7 @@ package locality_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,4 +25,13 @@ func TestNames(t *testing.T) {
 	}
 	require.Len(t, tiers, locality.Tiers+1, "and out")
 	require.NotPanics(t, func() { _ = locality.Reason(255).String() + locality.Reason(255).Label() })
+}
+
+func TestRoundTrip(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "-", -1: "-", 1: "0.01ms", 43 * time.Microsecond: "0.043ms", 394 * time.Microsecond: "0.394ms", 5 * time.Millisecond: "5ms",
+		41234 * time.Microsecond: "41.2ms", 120 * time.Millisecond: "120ms", 999900 * time.Microsecond: "1000ms", 2500 * time.Millisecond: "2500ms",
+	} {
+		require.Equal(t, want, locality.RoundTrip(d), d)
+	}
 }
