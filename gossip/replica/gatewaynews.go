@@ -28,8 +28,6 @@ func (n *gatewayNews) since(told *gatewayNews) *wire.GatewayStates {
 		return nil
 	case told == nil || told.states == nil:
 		return n.states.encode()
-	case told.generation == n.generation:
-		return nil
 	case told.generation+1 == n.generation:
 		return n.step
 	}

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -260,6 +261,13 @@ func TestOnlySiblingsMayFollow(t *testing.T) {
 			require.NoError(t, err)
 			_, err = stream.Recv()
 			require.Equal(t, want, status.Code(err))
+			if want != codes.OK {
+				return
+			}
+			west.YieldGateways()
+			_, err = stream.Recv()
+			require.ErrorIs(t, err, io.EOF, "so that its sibling knows that nobody goes on with it")
+			west.SetGateways(gatewayOf("east", true))
 		})
 	}
 }
