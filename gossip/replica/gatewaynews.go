@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +29,6 @@ func (n *gatewayNews) since(told *gatewayNews) *wire.GatewayStates {
 		return nil
 	case told == nil || told.states == nil:
 		return n.states.encode()
-	case told.generation == n.generation:
-		return nil
 	case told.generation+1 == n.generation:
 		return n.step
 	}
@@ -43,7 +42,7 @@ type gatewayBoard struct {
 	now    atomic.Pointer[gatewayNews]
 
 	mu     sync.Mutex  // of all who write
-	source string      // the sibling whose states these are, or were; guarded by mu
+	source *source     // whose states these are; nil for our own, and when it has ended; guarded by mu
 	lapse  *time.Timer // runs while nobody goes on with them; guarded by mu
 }
 
@@ -73,7 +72,7 @@ func (b *gatewayBoard) publish(states *GatewayStates) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stopLocked()
-	b.source = ""
+	b.source = nil
 	b.putLocked(states, true)
 }
 
@@ -87,31 +86,42 @@ func (b *gatewayBoard) yield() {
 	}
 }
 
-// hear takes a sibling's message. Siblings change their roles one after another,
-// so the one that began last is right, and what another still sends is not.
-func (b *gatewayBoard) hear(sibling string, w *wire.GatewayStates) error {
+// source is one stream from a sibling.
+type source struct{ peer Peer }
+
+// errTwoCheck is that somebody else checks than who sends.
+var errTwoCheck = errors.New("another watcher checks gateways, too")
+
+// hear takes a message of a sibling's stream. Of several who check, for the time
+// in which one has not noticed that it should no more, the one that began last is
+// right. The error is errTwoCheck for the others: their streams are to be opened
+// anew, as what they told at first was not taken.
+func (b *gatewayBoard) hear(from *source, w *wire.GatewayStates) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.load()
-	if n.ours || !w.GetWhole() && sibling != b.source {
-		return nil
+	switch {
+	case n.ours:
+		return nil // all streams are opened anew when we yield
+	case !w.GetWhole() && from != b.source:
+		return errTwoCheck
 	}
 	states, err := n.states.with(w, b.limits)
 	if err != nil {
 		return err
 	}
 	b.stopLocked()
-	b.source = sibling
+	b.source = from
 	b.putLocked(states, false)
 	return nil
 }
 
-// leave says that a sibling sends no more.
-func (b *gatewayBoard) leave(sibling string) {
+// leave says that a stream has ended.
+func (b *gatewayBoard) leave(from *source) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if sibling == b.source && !b.load().ours {
-		b.source = "" // what it sends later on begins anew
+	if from == b.source {
+		b.source = nil
 		b.lapseLocked()
 	}
 }
@@ -149,7 +159,13 @@ func (r *Replica) SetGateways(g *GatewayStates) {
 
 // YieldGateways says that this watcher checks no more. What it found stays until
 // a sibling has something, for gatewaysStay at most.
-func (r *Replica) YieldGateways() { r.gateways.yield() }
+func (r *Replica) YieldGateways() {
+	r.gateways.yield()
+	select {
+	case r.yielded <- struct{}{}:
+	default:
+	}
+}
 
 // Gateways is what this watcher or a sibling has found, nil for nothing yet;
 // outdated is closed when there is something newer.

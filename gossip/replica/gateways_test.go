@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -260,6 +261,13 @@ func TestOnlySiblingsMayFollow(t *testing.T) {
 			require.NoError(t, err)
 			_, err = stream.Recv()
 			require.Equal(t, want, status.Code(err))
+			if want != codes.OK {
+				return
+			}
+			west.YieldGateways()
+			_, err = stream.Recv()
+			require.ErrorIs(t, err, io.EOF, "so that its sibling knows that nobody goes on with it")
+			west.SetGateways(gatewayOf("east", true))
 		})
 	}
 }
@@ -270,23 +278,24 @@ func TestGatewaysLapse(t *testing.T) {
 	up := gatewayOf("east", true)
 	whole := up.encode()
 	limits := DefaultLimits()
+	w0, w1 := &source{}, &source{}
 	t.Run("a watcher whose sibling is gone", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newGatewayBoard(limits)
-			require.NoError(t, b.hear("w0", whole))
+			require.NoError(t, b.hear(w0, whole))
 			time.Sleep(10 * gatewaysStay)
 			require.True(t, b.load().states.equal(up), "nothing changes while it is there")
-			b.leave("w0")
+			b.leave(w0)
 			time.Sleep(gatewaysStay - time.Second)
 			require.True(t, b.load().states.equal(up))
-			require.NoError(t, b.hear("w1", whole))
+			require.NoError(t, b.hear(w1, whole))
 			time.Sleep(2 * time.Second)
 			require.True(t, b.load().states.equal(up), "another one goes on")
-			b.leave("w0")
+			b.leave(w0)
 			time.Sleep(2 * gatewaysStay)
 			require.True(t, b.load().states.equal(up), "somebody else's end")
 			before := b.load()
-			b.leave("w1")
+			b.leave(w1)
 			time.Sleep(gatewaysStay + time.Second)
 			m := b.load().since(before)
 			require.NotNil(t, m, "agents have to be told")
@@ -334,17 +343,47 @@ func TestGatewaysLapse(t *testing.T) {
 	})
 }
 
-// TestGatewaysOfWhoChecksNoMore: a sibling that is late to notice that it doesn't
-// check any more must not overwrite the one that does.
-func TestGatewaysOfWhoChecksNoMore(t *testing.T) {
+// TestTwoCheck: a sibling that is late to notice that it doesn't check any more
+// must not overwrite the one that does. But it may be that one which stays.
+func TestTwoCheck(t *testing.T) {
 	b := newGatewayBoard(DefaultLimits())
-	require.NoError(t, b.hear("w0", gatewayOf("east", true).encode()))
-	require.NoError(t, b.hear("w1", gatewayOf("east", false).encode()))
-	late := gatewayOf("east", true).encode()
-	late.Whole = false
-	require.NoError(t, b.hear("w0", late))
-	require.False(t, b.load().states.State("east", gatewayAt("192.0.2.1:443")).Up)
+	is := func(up bool) {
+		t.Helper()
+		require.Equal(t, up, b.load().states.State("east", gatewayAt("192.0.2.1:443")).Up)
+	}
+	w0, w1 := &source{}, &source{}
+	require.NoError(t, b.hear(w0, gatewayOf("east", true).encode()))
+	require.NoError(t, b.hear(w1, gatewayOf("east", false).encode()))
+	later := gatewayOf("east", true).encode()
+	later.Whole = false
+	require.ErrorIs(t, b.hear(w0, later), errTwoCheck)
+	is(false)
 	b.publish(gatewayOf("east", false))
-	require.NoError(t, b.hear("w0", gatewayOf("east", true).encode()))
-	require.False(t, b.load().states.State("east", gatewayAt("192.0.2.1:443")).Up, "nor the one that does itself")
+	require.NoError(t, b.hear(w0, gatewayOf("east", true).encode()))
+	require.NoError(t, b.hear(w1, later))
+	is(false)
+	b.yield()
+	require.ErrorIs(t, b.hear(w1, later), errTwoCheck, "we don't know from what it differs")
+	require.NoError(t, b.hear(&source{}, gatewayOf("east", true).encode()))
+	is(true)
+}
+
+// TestWhoYieldsHearsItsSibling: two checked for a time, as when one was stopped
+// and goes on. What the other had told before then holds again, though it has
+// nothing new to say.
+func TestWhoYieldsHearsItsSibling(t *testing.T) {
+	p, n := newPKI(t), &network{}
+	w0, w1 := n.start(t, p, "w0.west", "west"), n.start(t, p, "w1.west", "west")
+	w1.SetGateways(gatewayOf("east", false))
+	w0.listening(t)
+	heard := func() bool {
+		states, _ := w0.Gateways()
+		s := states.State("east", gatewayAt("192.0.2.1:443"))
+		return s.Known && !s.Up
+	}
+	eventually(t, "what w1 found", heard)
+	w0.SetGateways(gatewayOf("east", true))
+	require.False(t, heard())
+	w0.YieldGateways()
+	eventually(t, "what w1 found, again", heard)
 }

@@ -59,6 +59,11 @@ func (r *Replica) FollowSiblings(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.moved:
+		case <-r.yielded:
+			for _, stop := range followed {
+				stop()
+			}
+			clear(followed)
 		case <-ticker.C:
 		}
 	}
@@ -105,7 +110,8 @@ func (r *Replica) listen(ctx context.Context, peer Peer) (told bool, err error) 
 		return false, err
 	}
 	defer func() { r.conns.put(conn, err) }()
-	defer r.gateways.leave(peer.Name)
+	from := &source{peer: peer}
+	defer r.gateways.leave(from)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := wire.NewReplicaClient(conn).Gateways(ctx, &wire.GatewaysRequest{})
@@ -117,14 +123,14 @@ func (r *Replica) listen(ctx context.Context, peer Peer) (told bool, err error) 
 		if errors.Is(err, io.EOF) {
 			return told, nil
 		}
-		if err == nil {
-			err = r.gateways.hear(peer.Name, m)
-			if err != nil {
-				r.refuse(r.cluster, err)
-			}
-		}
 		if err != nil {
 			return told, err
+		}
+		if err := r.gateways.hear(from, m); err != nil {
+			if !errors.Is(err, errTwoCheck) {
+				r.refuse(r.cluster, err)
+			}
+			return false, err // not at once again
 		}
 		told = true
 	}

@@ -172,7 +172,7 @@ func (g *gateways) refit() {
 
 // adopt lets the prober know what a sibling found: for our own figures, and to
 // go on from when we take over. Host names are looked up by the prober that
-// runs only, so that their addresses come later.
+// runs only: of their addresses it knows nothing before, and judges them as new.
 func (g *gateways) adopt(states *replica.GatewayStates) {
 	if states == nil {
 		return
@@ -274,7 +274,6 @@ func (t *tenure) states(snapshot *probe.Snapshot, now time.Time) *replica.Gatewa
 	case t.inherited == nil:
 		return nil
 	}
-	t.adopt(t.inherited) // of what we have no verdict of
 	return found.Or(t.inherited)
 }
 
