@@ -72,10 +72,13 @@ func decodeView(w *wire.Viewer) (*View, error) {
 func (r *Replica) View() *View { return r.view.Load() }
 
 // SetView changes what agents are told of the cluster, now and when they come.
+// One caller at a time.
 func (r *Replica) SetView(v View) {
-	if old := r.view.Swap(&v); old == nil || *old != v {
-		r.tellViewer()
+	if *r.view.Load() == v { // the pointer, too, stays the same
+		return
 	}
+	r.view.Store(&v)
+	r.tellViewer()
 }
 
 func (s *Subscriber) setView(w *wire.Viewer) {
