@@ -44,7 +44,8 @@ func TestReload(t *testing.T) {
 	s.Step("mistake", func(t *testing.T) {
 		loop := west.Loop(expected(s)...)
 		back := rewrite(t, west, "gossip:", "routing: {ordr: latency}\ngossip:")
-		west.Watcher.Logged("configuration not taken", `watcher.yaml:10: unknown field \"ordr\" in routing: did you mean \"order\"?`)
+		west.Watcher.Logged("configuration not taken",
+			place(t, west.ConfigFile(), "routing:")+` unknown field \"ordr\" in routing: did you mean \"order\"?`)
 		loop.Goes(2 * len(expected(s)))
 		back()
 		require.Eventually(t, func() bool {
