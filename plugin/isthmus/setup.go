@@ -43,6 +43,11 @@ func setup(c *caddy.Controller) error {
 		random:  rand.Uint64,
 	}
 	config := dnsserver.GetConfig(c)
+	place := len(config.Plugin)
+	around.last = func() bool { return len(config.Plugin) == place+1 }
+	if around.check != nil {
+		around.check.remarks = append(around.check.remarks, func() []string { return around.remarks(s) })
+	}
 	config.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		p.Next = next
 		return p
@@ -54,7 +59,7 @@ func setup(c *caddy.Controller) error {
 		// All plugins of the server block are there now, also those after us.
 		p.server = boundAddrs(config.ListenHosts)
 		p.told = config.Handler("metadata") != nil
-		for _, remark := range links.news(around.remarks(p)) {
+		for _, remark := range links.news(around.remarks(s)) {
 			log.Warning(remark)
 		}
 		if s.link.insecure {

@@ -12,6 +12,8 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 const (
@@ -91,21 +93,23 @@ func blocks(input caddy.Input) ([]caddyfile.ServerBlock, error) {
 }
 
 // Check parses a Corefile and sets its plugins up without starting any, nor
-// listening.
-func Check(file string) error {
+// listening. The remarks are what a start would warn of, each
+// "FILE:LINE: TEXT".
+func Check(file string) (remarks []string, err error) {
 	input, err := read(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return check(input)
 }
 
-func check(input caddy.Input) error {
+func check(input caddy.Input) ([]string, error) {
 	if _, err := blocks(input); err != nil {
-		return err
+		return nil, err
 	}
-	if err := caddy.ValidateAndExecuteDirectives(input, nil, true); err != nil {
-		return locate(input, err)
+	remarks, err := isthmus.Check(input)
+	if err != nil {
+		return nil, locate(input, err)
 	}
-	return nil
+	return remarks, nil
 }

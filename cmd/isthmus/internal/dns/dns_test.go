@@ -228,10 +228,12 @@ func TestASecondServerIsRefused(t *testing.T) {
 func TestCheckStartsNothing(t *testing.T) {
 	port := freeport.Port(t)
 	file := corefile(t, hosts(port, "192.0.2.1"))
-	require.NoError(t, Check(file))
-	_, err := ask("tcp", port, "a.example.")
+	_, err := Check(file)
+	require.NoError(t, err)
+	_, err = ask("tcp", port, "a.example.")
 	require.Error(t, err)
-	require.ErrorContains(t, Check(corefile(t, ".:0 {\n  health a b\n}")), "Corefile:2: plugin health: ")
+	_, err = Check(corefile(t, ".:0 {\n  health a b\n}"))
+	require.ErrorContains(t, err, "Corefile:2: plugin health: ")
 }
 
 func TestListens(t *testing.T) {
