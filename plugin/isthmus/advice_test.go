@@ -147,15 +147,15 @@ func TestRemarks(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			replaceOpen(t)
 			j := logged(t)
-			checked, err := Check(corefile(tt.text))
-			require.NoError(t, err)
-			require.Empty(t, j.remarks())
 			start(t, tt.text)
 			require.Equal(t, tt.want, j.remarks())
+			checked, err := Check(corefile(tt.text))
+			require.NoError(t, err)
 			for i := range checked {
 				checked[i] = strings.TrimPrefix(checked[i], "Corefile:")
 			}
 			require.Equal(t, tt.want, checked)
+			require.Equal(t, tt.want, j.remarks(), "a check says nothing itself")
 		})
 	}
 }

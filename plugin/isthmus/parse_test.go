@@ -124,6 +124,7 @@ func TestParseErrors(t *testing.T) {
 		{"snapshot without directory", "isthmus {\n snapshot\n}", "Testfile:2"},
 		{"negative ttl", "isthmus {\n ttl -1\n}", `ttl "-1": want 0 to 3600 seconds`},
 		{"large ttl", "isthmus {\n ttl 3601\n}", "want 0 to 3600"},
+		{"two ttls", "isthmus {\n watcher a\n ttl 5\n ttl 6\n}", "Testfile:4 - Error during parsing: ttl is there twice: leave one"},
 		{"insecure with an argument", "isthmus {\n insecure yes\n}", "Testfile:2"},
 	}
 	for _, tc := range tests {

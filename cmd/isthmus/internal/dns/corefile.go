@@ -79,8 +79,9 @@ func unreadable(file string, err error) error {
 	return &CorefileError{File: file, Text: fmt.Sprintf("cannot be read: %v: give a Corefile with -conf", err)}
 }
 
-// blocks groups a Corefile's text by server block and refuses an empty one,
-// which CoreDNS would answer with a server nobody asked for.
+// blocks groups a Corefile's text by server block. It refuses an empty one,
+// which CoreDNS would answer with a server nobody asked for, and one that
+// serves a zone twice.
 func blocks(input caddy.Input) ([]caddyfile.ServerBlock, error) {
 	list, err := caddyfile.Parse(input.Path(), bytes.NewReader(input.Body()), dnsserver.Directives)
 	if err != nil {
@@ -89,7 +90,7 @@ func blocks(input caddy.Input) ([]caddyfile.ServerBlock, error) {
 	if len(list) == 0 {
 		return nil, &CorefileError{File: input.Path(), Text: "holds no server block: write one, as in global:53 { isthmus }"}
 	}
-	return list, nil
+	return list, overlap(input, list)
 }
 
 // Check parses a Corefile and sets its plugins up without starting any, nor
