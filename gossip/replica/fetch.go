@@ -41,8 +41,15 @@ func newPuller(r *Replica) *puller {
 	return p
 }
 
+// otherSources is how many peers that may not have a part are asked for it
+// before those that must have it are asked again. A part that has just been
+// published for the first time is nowhere else yet, and its watcher may have
+// been too busy for the first attempt.
+const otherSources = 3
+
 // sources orders the peers to pull a cluster's part from: whoever claims to
-// have it, its own watchers, then anyone. The signature makes them equal.
+// have it, its own watchers, then some of the others. The signature makes them
+// equal.
 func (r *Replica) sources(cluster, hint string) []Peer {
 	peers := slices.Clone(r.peers()) // which others may read
 	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
@@ -57,7 +64,11 @@ func (r *Replica) sources(cluster, hint string) []Peer {
 			others = append(others, peer)
 		}
 	}
-	return append(append(claims, own...), others...)
+	first := append(claims, own...)
+	if len(first) > 0 {
+		others = others[:min(len(others), otherSources)]
+	}
+	return append(first, others...)
 }
 
 func (r *Replica) fetch(ctx context.Context, cluster, hint string, attempt int, base *part) (*pulled, error) {
