@@ -32,7 +32,7 @@ func (m *Model) Watch(t testing.TB, a *trust.Authority, listen string) {
 	t.Cleanup(func() { cancel(); w.alive.Wait() })
 	require.NoError(t, os.WriteFile(filepath.Join(w.dir, rootFile), a.CertPEM(), 0o600))
 	own := slices.IndexFunc(m.Clusters, func(c Cluster) bool { return c.Record.Name == m.Viewer.Cluster })
-	w.hub = w.start(m.Clusters[own], listen, m.Viewer)
+	w.start(m.Clusters[own], listen, m.Viewer) // the first is the hub
 	for i, c := range m.Clusters {
 		if i != own {
 			w.start(c, freeport.Addr(t), replica.View{Cluster: c.Record.Name, Locality: c.Record.Locality})

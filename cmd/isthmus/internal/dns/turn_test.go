@@ -31,13 +31,15 @@ func TestReplacedInstanceStaysDown(t *testing.T) {
 	require.NoError(t, os.Rename(corefile(t, hosts(port, "192.0.2.2")), file))
 	reload <- syscall.SIGUSR1
 	require.Eventually(t, func() bool { return theServer().current.Load() != old }, 30*time.Second, time.Millisecond)
+	sockets := []string{health, ready, metrics}
+	require.Eventually(t, func() bool { return !slices.ContainsFunc(sockets, listening) }, 30*time.Second, time.Millisecond)
 	input, err := caddy.LoadCaddyfile(serverType)
 	require.NoError(t, err)
 	for range 2 {
 		_, err = old.Restart(input)
 		require.ErrorIs(t, err, errReplaced)
 	}
-	for _, addr := range []string{health, ready, metrics} {
+	for _, addr := range sockets {
 		require.False(t, listening(addr), addr)
 	}
 	require.NoError(t, stop())
@@ -87,24 +89,22 @@ func TestStopAmongReloads(t *testing.T) {
 		stop := start(t, Options{File: file, Reload: reload, Output: out})
 		stopped := make(chan struct{})
 		var reloads sync.WaitGroup
-		for range 2 {
-			reloads.Go(func() {
-				for {
-					select {
-					case reload <- syscall.SIGUSR1:
-					case <-stopped:
-						return
-					}
+		reloads.Go(func() {
+			for {
+				select {
+				case reload <- syscall.SIGUSR1:
+				case <-stopped:
+					return
 				}
-			})
-			reloads.Go(func() { // what the reload plugin does
-				for instance := theServer().current.Load(); instance != nil; instance = theServer().current.Load() {
-					if input, err := caddy.LoadCaddyfile(serverType); err == nil {
-						_, _ = instance.Restart(input)
-					}
+			}
+		})
+		reloads.Go(func() { // what the reload plugin does
+			for instance := theServer().current.Load(); instance != nil; instance = theServer().current.Load() {
+				if input, err := caddy.LoadCaddyfile(serverType); err == nil {
+					_, _ = instance.Restart(input)
 				}
-			})
-		}
+			}
+		})
 		first := theServer().current.Load()
 		require.Eventually(t, func() bool { return theServer().current.Load() != first }, 30*time.Second, time.Millisecond)
 		require.NoError(t, stop())
