@@ -64,7 +64,7 @@ func (r *Replica) sources(cluster, hint string) []Peer {
 			others = append(others, peer)
 		}
 	}
-	first := append(claims, own...)
+	first := slices.Concat(claims, own)
 	if len(first) > 0 {
 		others = others[:min(len(others), otherSources)]
 	}

@@ -82,7 +82,7 @@ func (w *watcher) Peers() []replica.Peer {
 	return slices.Clone(w.peers)
 }
 
-func (w *watchers) start(c Cluster, listen string, view replica.View) *watcher {
+func (w *watchers) start(c Cluster, listen string, view replica.View) {
 	w.t.Helper()
 	name := c.Record.Name
 	member := "w0." + name
@@ -110,7 +110,6 @@ func (w *watchers) start(c Cluster, listen string, view replica.View) *watcher {
 	w.alive.Go(func() { _ = r.Run(w.ctx) })
 	w.alive.Go(func() { _ = publisher.Run(w.ctx) })
 	w.alive.Go(func() { _ = publisher.Lead(w.ctx, epochs{}) })
-	return here
 }
 
 // epochs are those of a cluster that was never there before.
