@@ -65,18 +65,30 @@ func (r *Replica) sources(cluster, hint string) []Peer {
 		}
 	}
 	first := slices.Concat(claims, own)
-	if len(first) > 0 {
+	if len(own) > 0 || ofCluster(hint, cluster) != "" {
 		others = others[:min(len(others), otherSources)]
 	}
 	return append(first, others...)
 }
 
-func (r *Replica) fetch(ctx context.Context, cluster, hint string, attempt int, base *part) (*pulled, error) {
+// source is the peer that an attempt goes to, ok is false if there is none. A
+// hint from another cluster's watcher, who may be lying, counts once.
+func (r *Replica) source(cluster, hint string, attempt int) (peer Peer, ok bool) {
 	sources := r.sources(cluster, hint)
+	if attempt >= len(sources) {
+		sources = r.sources(cluster, ofCluster(hint, cluster))
+	}
 	if len(sources) == 0 {
+		return Peer{}, false
+	}
+	return sources[attempt%len(sources)], true
+}
+
+func (r *Replica) fetch(ctx context.Context, cluster, hint string, attempt int, base *part) (*pulled, error) {
+	peer, ok := r.source(cluster, hint, attempt)
+	if !ok {
 		return nil, errNoSource
 	}
-	peer := sources[attempt%len(sources)]
 	conn, err := r.conns.get(peer)
 	if err != nil {
 		return nil, err

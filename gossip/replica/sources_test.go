@@ -40,12 +40,12 @@ func TestSourcesComeAgain(t *testing.T) {
 	r.Attach(&recorded{peers: peers})
 	for hint, want := range map[string][]string{
 		"w1.c7":     {"w1.c7", "c7", "c7", "", "", "", "w1.c7"},
-		"w0.other5": {"w0.other5", "c7", "c7", "c7", "", "", "", "w0.other5"},
+		"w0.other5": {"w0.other5", "c7", "c7", "c7", "", "", "", "c7"},
 		"":          {"c7", "c7", "c7", "", "", "", "c7"},
 	} {
 		for attempt, want := range want {
-			sources := r.sources("c7", hint)
-			got := sources[attempt%len(sources)]
+			got, ok := r.source("c7", hint, attempt)
+			require.True(t, ok)
 			if want == "" {
 				require.NotEqual(t, "c7", got.Cluster)
 				require.NotEqual(t, hint, got.Name)
