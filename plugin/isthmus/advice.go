@@ -121,7 +121,9 @@ func (s *surroundings) taken(served []origin, zone string) string {
 			continue
 		}
 		for _, o := range origins(other.Keys) {
-			if slices.ContainsFunc(served, func(from origin) bool { return o.takesFrom(from, zone) }) {
+			from := func(ours origin) bool { return o.takesFrom(ours, zone) }
+			back := func(ours origin) bool { return ours.takesFrom(o, zone) }
+			if slices.ContainsFunc(served, from) && !slices.ContainsFunc(served, back) {
 				return o.String()
 			}
 		}

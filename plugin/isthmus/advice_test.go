@@ -128,6 +128,11 @@ func TestRemarks(t *testing.T) {
 			"zone that another block takes", ".:0 {\n bufsize\n " + least + "}\nGLOBAL:0 {\n forward . 192.0.2.1\n}",
 			[]string{"3: queries for global. go to the server block global.:0 and not to this one; move the stanza there"},
 		},
+		{"a zone that another block has a parent of", ".:0 shop.example:0 {\n bufsize\n isthmus shop.example {\n watcher a\n insecure\n }\n}\nexample:0 {\n forward . 192.0.2.1\n}", nil},
+		{
+			"a zone that another block takes at one port", ".:0 tls://.:0 {\n bufsize\n " + least + "}\nglobal:0 {\n forward . 192.0.2.1\n}",
+			[]string{"3: queries for global. go to the server block global.:0 and not to this one; move the stanza there"},
+		},
 		{"another block at another port", ".:0 {\n bufsize\n " + least + "}\nglobal:1053 {\n bind 127.0.0.1\n}", nil},
 		{"another block by another protocol", ".:0 {\n bufsize\n " + least + "}\ntls://global:0 {\n errors\n}", nil},
 		{"another block with a view", ".:0 {\n bufsize\n " + least + "}\nglobal:0 {\n view v {\n expr true\n }\n}", nil},

@@ -55,6 +55,7 @@ func setup(c *caddy.Controller) error {
 	hold(c, shared, func(h *holder) {
 		if s.zones.have(zoneReverse) {
 			links.wantReverse(h)
+			shared.reverse.prime()
 		}
 		// All plugins of the server block are there now, also those after us.
 		p.server = boundAddrs(config.ListenHosts)
