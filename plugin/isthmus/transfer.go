@@ -92,6 +92,9 @@ type zoneTransfer struct {
 func (t *zoneTransfer) hold() (soa dns.SOA) {
 	for range 3 {
 		soa = t.soa(t.zone.origin)
+		if where := t.view.link.View(); where != nil {
+			t.where = where
+		}
 		table := t.view.link.Table()
 		t.parts, t.index = *table.Records(), t.view.reverse.index()
 		t.entries = nil
@@ -119,8 +122,9 @@ func (t *zoneTransfer) run() {
 		t.addPointers()
 	} else {
 		t.add(t.serverRecords(t.zone.server, dns.TypeANY)...)
-		version := labelVersion + "." + t.zone.origin
-		t.add(&dns.TXT{Hdr: t.headerOf(version, dns.TypeTXT), Txt: []string{t.zone.version()}})
+		if version, ok := t.has(labelVersion); ok {
+			t.add(&dns.TXT{Hdr: t.headerOf(version, dns.TypeTXT), Txt: []string{t.zone.version()}})
+		}
 		t.addGateways()
 	}
 	for i, e := range t.entries {
