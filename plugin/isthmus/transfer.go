@@ -127,6 +127,7 @@ func (t *zoneTransfer) run() {
 		}
 		t.addGateways()
 	}
+	t.addCuts()
 	for i, e := range t.entries {
 		if t.ended {
 			return
@@ -163,6 +164,20 @@ func (t *zoneTransfer) flush() {
 		t.ended = true
 	}
 	t.piece = nil
+}
+
+// addCuts adds the delegations of the stanza's zones right below this one, without
+// which a secondary of this one alone would deny their names.
+func (t *zoneTransfer) addCuts() {
+	for _, z := range t.zones {
+		if z == t.zone || t.zones.parentSide(z, z.origin) != t.zone {
+			continue
+		}
+		t.add(&dns.NS{Hdr: t.headerOf(z.origin, dns.TypeNS), Ns: z.server})
+		if within(z.origin, z.server) {
+			t.add(t.serverRecords(z.server, dns.TypeANY)...)
+		}
+	}
 }
 
 // has tells whether a name (lower case, without the zone) can be one of the
