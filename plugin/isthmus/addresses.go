@@ -22,18 +22,18 @@ const (
 
 // addresses are where a viewer reaches a service in one cluster. The octets
 // are shared by all replies and never written to.
-type addresses struct {
+type addresses struct { // two lines of the processor's cache
 	reach locality.Reach
 	// partial tells that these are the endpoints of one topology zone, of a
 	// cluster that may have others elsewhere.
 	partial bool
+	// tier is the verdict's for the candidate that the addresses belong to: a
+	// query that reads them needs no other line of the cache for it.
+	tier locality.Tier
 	// gatewayPort is the own port of the gateways, of the first one if they
 	// differ; 0 when it names none.
 	gatewayPort uint16
-	// tier is the verdict's for the candidate that the addresses belong to: a
-	// query that reads them needs no other line of the cache for it.
-	tier   locality.Tier
-	v4, v6 []net.IP
+	v4, v6      []net.IP
 	// shares4 and shares6 divide v4 and v6 among gateways of different weight;
 	// nil where all weigh the same.
 	shares4, shares6 []share
