@@ -12,10 +12,11 @@ GOFUMPT  := mvdan.cc/gofumpt@v0.12.0
 VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BUF      := github.com/bufbuild/buf/cmd/buf@v1.57.2
 FUZZTIME ?= 30s
+SERVER_FUZZTIME ?= 5m
 DEMO_DIR ?= isthmus-demo
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test race fuzz lint fmt generate breaking e2e bench bench-propagation bench-dns bench-scale soak kube vuln clean help tools
+.PHONY: build demo test race fuzz fuzz-server lint fmt generate breaking e2e bench bench-propagation bench-dns bench-scale soak nightly kube vuln clean help tools
 
 build: $(BIN) ## build bin/isthmus
 
@@ -42,10 +43,14 @@ race: ## run the tests under the race detector
 fuzz: ## fuzz each decoder for FUZZTIME (30s)
 	@mkdir -p $(BUILD)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' cmd discovery gossip plugin test \
-	  | sed 's|\(.*\)/[^/]*:func \(.*\)|\1 \2|' | sort \
+	  | sed 's|\(.*\)/[^/]*:func \(.*\)|\1 \2|' | grep -v ' FuzzServer$$' | sort \
 	  | xargs -P 2 -L 1 sh -c 'echo "fuzz $$0 $$1"; \
 	      $(GO) test ./$$0 -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x -parallel 1 >"$(BUILD)/fuzz-$$1.log" 2>&1 \
 	      || { cat "$(BUILD)/fuzz-$$1.log"; exit 255; }'
+
+# The whole server over its sockets, which is slower than a decoder.
+fuzz-server: ## fuzz a whole DNS server with raw packets for SERVER_FUZZTIME (5m)
+	$(GO) test ./cmd/isthmus/internal/dns -run '^$$' -fuzz '^FuzzServer$$' -fuzztime $(SERVER_FUZZTIME) -fuzzminimizetime 10x -parallel 1
 
 lint: ## linters, formatting, the wire schema
 	$(GO) run $(LINT) run ./...
@@ -75,12 +80,16 @@ $(BUILD)/kube:
 e2e: build kube ## the tests on real API servers
 	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m ./discovery/kube/ ./deploy/ ./test/...
 
-# Some hours, and 8 GiB. Seeds and figures go to standard output, the simulator's
+# Some hours, and 16 GiB for 300 clusters. Seeds and figures go to standard output, the simulator's
 # tables and plots to build/sim.
-soak: build kube ## laws, simulation and crashes at full length
+soak: build kube tools ## laws, simulation, crashes, reloads and the comparison with Knot at full length
 	ISTHMUS_SCHEDULES=10000 $(GO) test -count=1 -run Laws -v -timeout 2h ./gossip/replica/
 	ISTHMUS_SOAK=1 $(GO) test -count=1 -run Soak -v -timeout 6h ./test/sim/
 	ISTHMUS_SOAK=1 ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -v -timeout 2h ./test/crash/
+	ISTHMUS_SOAK=1 ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -v -timeout 1h ./test/reload/
+	ISTHMUS_SOAK=1 ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -run Differential -v -timeout 1h ./test/conform/
+
+nightly: fuzz-server soak ## what takes longer than CI may
 
 bench: ## benchmarks of the table, the replica and the answer path
 	$(GO) test -run '^$$' -bench . -benchmem ./discovery/ ./gossip/replica/ ./plugin/...
@@ -95,13 +104,19 @@ bench-scale: build ## 100 clusters of 1,000 services: memory, and how soon who i
 	ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -run '^$$' -bench Scale -benchtime 1x -timeout 20m ./test/scale/
 
 # dig to try things by hand, dnsperf for bench-dns, a C compiler for the race
-# detector.
-tools: ## install dig, dnsperf and gcc from Debian's packages if they are missing
+# detector; a name server to compare with, and resolvers to be asked by. The
+# name server's service must not start.
+tools: ## install what tests and benchmarks use from Debian's packages if it is missing
 	@missing=; command -v dig >/dev/null || missing="$$missing bind9-dnsutils"; \
 	command -v dnsperf >/dev/null || missing="$$missing dnsperf"; \
 	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	command -v knotd >/dev/null || missing="$$missing knot"; \
+	command -v kdig >/dev/null || missing="$$missing knot-dnsutils"; \
+	command -v musl-gcc >/dev/null || missing="$$missing musl-tools"; \
+	command -v node >/dev/null || missing="$$missing nodejs"; \
+	command -v ip >/dev/null || missing="$$missing iproute2"; \
 	if [ -n "$$missing" ]; then \
-	  if command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
+	  if command -v apt-get >/dev/null; then apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $$missing; \
 	  else echo "make: install what Debian calls$$missing" >&2; exit 2; fi; fi
 
 clean: ## remove what was built

@@ -54,6 +54,28 @@ type Gateway struct {
 	Check     Check  // 0 means CheckTCP
 }
 
+// CheckPort is the port at which a gateway is checked on behalf of a service:
+// where a client finds the service's first TCP port, else the gateway's own.
+// 0 means that there is nothing to connect to. s is nil for a gateway on its
+// own.
+func (g *Gateway) CheckPort(s *Service) uint16 {
+	if s == nil {
+		return g.Port
+	}
+	for _, p := range s.Ports {
+		switch {
+		case p.Protocol != TCP:
+			continue
+		case p.Gateway != 0:
+			return p.Gateway
+		case g.Port != 0:
+			return g.Port
+		}
+		return p.Port
+	}
+	return g.Port
+}
+
 // DefaultGatewaySet is the set of services that name none.
 const DefaultGatewaySet = "default"
 

@@ -67,7 +67,7 @@ func TestReachService(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			require.NoError(t, tc.s.Validate())
-			got := reachService(view, tc.c, tc.s, fit, tc.lookup)
+			got := reachService(view, tc.c, tc.s, discovery.Fit, tc.lookup)
 			require.Equal(t, tc.reach, got.reach)
 			var v4, v6 []string
 			for _, ip := range got.v4 {
@@ -96,15 +96,15 @@ func TestReachHost(t *testing.T) {
 	view := &View{Cluster: "west", Network: "net"}
 	service := collect(locality.ByGateway, locality.NoGateway, addrs("192.0.2.8"))
 
-	got, found := reachHost(view, east, s, "a", fit, &service)
+	got, found := reachHost(view, east, s, "a", discovery.Fit, &service)
 	require.True(t, found)
 	require.Equal(t, locality.ByGateway, got.reach)
 	require.Equal(t, "192.0.2.8", got.v4[0].String())
-	got, _ = reachHost(view, flat, s, "a", fit, &service)
+	got, _ = reachHost(view, flat, s, "a", discovery.Fit, &service)
 	require.Equal(t, "10.9.0.1", got.v4[0].String())
-	got, found = reachHost(view, flat, s, "b", fit, &service)
+	got, found = reachHost(view, flat, s, "b", discovery.Fit, &service)
 	require.True(t, found)
 	require.False(t, got.reach.OK())
-	_, found = reachHost(view, flat, s, "c", fit, &service)
+	_, found = reachHost(view, flat, s, "c", discovery.Fit, &service)
 	require.False(t, found)
 }

@@ -46,6 +46,7 @@ func TestDirections(t *testing.T) {
 		"discovery/export":        {"discovery"},
 		"discovery/kube":          {"discovery"},
 		"discovery/manifest":      {"discovery"},
+		"discovery/probe":         {"discovery"},
 		"gossip":                  {},
 		"gossip/trust":            {},
 		"gossip/transport":        {"gossip", "gossip/trust"},
