@@ -15,7 +15,7 @@ func (q *query) aboveGateways(n name) bool {
 	}
 	x := q.view.reverse.index()
 	if x == nil {
-		return q.zones.have(zoneReverse)
+		return q.zones.haveReverse()
 	}
 	return len(x.clusters) > 0
 }
@@ -28,7 +28,7 @@ func (q *query) gateway(n name) (m *dns.Msg, res result, known bool) {
 	switch {
 	case n.kind != nameService:
 		return nil, 0, false
-	case x == nil && q.zones.have(zoneReverse):
+	case x == nil && q.zones.haveReverse():
 		return nil, resultServFail, true // it's built within a second
 	case x == nil:
 		return nil, 0, false

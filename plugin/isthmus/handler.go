@@ -46,7 +46,7 @@ func (p *Isthmus) Ready() bool {
 	if !p.view.link.Table().Loaded() || p.view.link.View() == nil {
 		return false
 	}
-	return p.view.reverse.index() != nil || !p.zones.have(zoneReverse)
+	return p.view.reverse.index() != nil || !p.zones.haveReverse()
 }
 
 // CacheBypassZones implements cache.ZoneBypasser: in a server block of ours the

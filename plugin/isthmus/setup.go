@@ -48,7 +48,7 @@ func setup(c *caddy.Controller) error {
 		return p
 	})
 	hold(c, shared, func(h *holder) {
-		if s.zones.have(zoneReverse) {
+		if s.zones.haveReverse() {
 			links.wantReverse(h)
 		}
 		// All plugins of the server block are there now, also those after us.

@@ -128,9 +128,9 @@ func within(origin, name string) bool {
 	return name[i-1] == '.' && (strings.IndexByte(name, '\\') < 0 || dns.IsSubDomain(origin, name))
 }
 
-// have tells whether one of the zones is of a kind.
-func (zs zones) have(kind zoneKind) bool {
-	return slices.ContainsFunc(zs, func(z *zone) bool { return z.kind == kind })
+// haveReverse tells whether one of the zones is a reverse zone.
+func (zs zones) haveReverse() bool {
+	return slices.ContainsFunc(zs, func(z *zone) bool { return z.kind == zoneReverse })
 }
 
 func (zs zones) origins() []string {
