@@ -11,24 +11,29 @@ import (
 	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
 
-// maxAddresses limits the addresses of one cluster in one answer. 250 A
-// records fill a message of 4,096 octets; a client uses the first few.
-const maxAddresses = 250
+const (
+	// maxAddresses limits the addresses of one cluster in one answer. 250 A
+	// records fill a message of 4,096 octets; a client uses the first few.
+	maxAddresses = 250
+	// searchedAddresses is the length up to which a list is searched faster than
+	// a map is made.
+	searchedAddresses = 16
+)
 
 // addresses are where a viewer reaches a service in one cluster. The octets
 // are shared by all replies and never written to.
-type addresses struct {
+type addresses struct { // two lines of the processor's cache
 	reach locality.Reach
 	// partial tells that these are the endpoints of one topology zone, of a
 	// cluster that may have others elsewhere.
 	partial bool
+	// tier is the verdict's for the candidate that the addresses belong to: a
+	// query that reads them needs no other line of the cache for it.
+	tier locality.Tier
 	// gatewayPort is the own port of the gateways, of the first one if they
 	// differ; 0 when it names none.
 	gatewayPort uint16
-	// tier is the verdict's for the candidate that the addresses belong to: a
-	// query that reads them needs no other line of the cache for it.
-	tier   locality.Tier
-	v4, v6 []net.IP
+	v4, v6      []net.IP
 	// shares4 and shares6 divide v4 and v6 among gateways of different weight;
 	// nil where all weigh the same.
 	shares4, shares6 []share
@@ -67,9 +72,10 @@ func reachService(view *View, c *discovery.Cluster, s *discovery.Service, fit fi
 	return reachGateways(c, s, fit, lookup)
 }
 
-// reachHost finds the way to one named endpoint of a headless service; found
+// reachHost finds the way to one named endpoint of a headless service: its
+// addresses, or, where it can't be reached itself, the way to its service. found
 // is false when the service has no endpoint of that name.
-func reachHost(view *View, c *discovery.Cluster, s *discovery.Service, host string, fit fitness, lookup hostAddrs) (a addresses, found bool) {
+func reachHost(view *View, c *discovery.Cluster, s *discovery.Service, host string, fit fitness, service *addresses) (a addresses, found bool) {
 	if s.Kind != discovery.KindHeadless {
 		return addresses{}, false
 	}
@@ -91,14 +97,16 @@ func reachHost(view *View, c *discovery.Cluster, s *discovery.Service, host stri
 	case c.SharesNetwork(view.Network):
 		return collect(locality.ByEndpoint, locality.NoAddress, fit.keep(ready)), true
 	}
-	return reachGateways(c, s, fit, lookup), true
+	return *service, true
 }
 
 func reachGateways(c *discovery.Cluster, s *discovery.Service, fit fitness, lookup hostAddrs) addresses {
 	gateways := c.GatewaysFor(s)
 	found := make([]foundGateway, len(gateways))
+	room4, room6 := maxAddresses, maxAddresses
 	for i := range gateways {
 		found[i] = findGateway(c, &gateways[i], fit, lookup)
+		found[i].limit(&room4, &room6)
 	}
 	a := gather(found)
 	a.ports = dividePorts(found)
@@ -123,6 +131,23 @@ func findGateway(c *discovery.Cluster, g *discovery.Gateway, fit fitness, lookup
 	f.addrs = fit.keep(f.addrs)
 	f.refused = len(f.addrs) < known
 	return f
+}
+
+// limit drops the addresses that find no room. A cluster may name 4,096 of them,
+// which each of its services would keep several times: all, by weight, by port.
+func (f *foundGateway) limit(room4, room6 *int) {
+	none := func(addr netip.Addr) bool {
+		room := room6
+		if addr.Unmap().Is4() {
+			room = room4
+		}
+		*room--
+		return *room < 0
+	}
+	if first := slices.IndexFunc(f.addrs, none); first >= 0 {
+		rest := slices.DeleteFunc(slices.Clone(f.addrs[first+1:]), none)
+		f.addrs = slices.Concat(f.addrs[:first], rest)
+	}
 }
 
 // gather puts the addresses of gateways together.
@@ -200,14 +225,26 @@ func draw(all []net.IP, shares []share, random func() uint64) []net.IP {
 // collect splits addresses by family, each one once and in the given order.
 func collect(with, without locality.Reach, addrs []netip.Addr) addresses {
 	a := addresses{reach: without}
+	var known map[netip.Addr]struct{}
+	if len(addrs) > searchedAddresses {
+		known = make(map[netip.Addr]struct{}, min(len(addrs), maxAddresses))
+	}
 	for i, addr := range addrs {
 		addr = addr.Unmap()
 		family := &a.v6
 		if addr.Is4() {
 			family = &a.v4
 		}
-		// The search is quadratic, so it comes last.
-		if !addr.IsValid() || len(*family) == maxAddresses || slices.Contains(addrs[:i], addr) {
+		if !addr.IsValid() || len(*family) == maxAddresses {
+			continue
+		}
+		_, double := known[addr]
+		if known == nil {
+			double = slices.Contains(addrs[:i], addr)
+		} else {
+			known[addr] = struct{}{}
+		}
+		if double {
 			continue
 		}
 		*family = append(*family, addr.AsSlice())

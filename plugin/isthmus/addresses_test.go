@@ -90,21 +90,21 @@ func TestReachHost(t *testing.T) {
 		{Addr: netip.MustParseAddr("10.9.0.1"), Hostname: "a", Ready: true},
 		{Addr: netip.MustParseAddr("10.9.0.2"), Hostname: "b"},
 	}
-	east := cluster("east", eastLocality, gateway(15443, "192.0.2.8"))
+	east := cluster("east", eastLocality)
 	flat := cluster("flat", eastLocality)
 	flat.Network = "net"
 	view := &View{Cluster: "west", Network: "net"}
-	none := func(_, _ string) ([]netip.Addr, bool) { return nil, false }
+	service := collect(locality.ByGateway, locality.NoGateway, addrs("192.0.2.8"))
 
-	got, found := reachHost(view, east, s, "a", discovery.Fit, none)
+	got, found := reachHost(view, east, s, "a", discovery.Fit, &service)
 	require.True(t, found)
 	require.Equal(t, locality.ByGateway, got.reach)
 	require.Equal(t, "192.0.2.8", got.v4[0].String())
-	got, _ = reachHost(view, flat, s, "a", discovery.Fit, none)
+	got, _ = reachHost(view, flat, s, "a", discovery.Fit, &service)
 	require.Equal(t, "10.9.0.1", got.v4[0].String())
-	got, found = reachHost(view, flat, s, "b", discovery.Fit, none)
+	got, found = reachHost(view, flat, s, "b", discovery.Fit, &service)
 	require.True(t, found)
 	require.False(t, got.reach.OK())
-	_, found = reachHost(view, flat, s, "c", discovery.Fit, none)
+	_, found = reachHost(view, flat, s, "c", discovery.Fit, &service)
 	require.False(t, found)
 }

@@ -70,8 +70,8 @@ func (q *query) answer() (*dns.Msg, result) {
 	switch {
 	case n.kind == nameServerParent,
 		n.kind == nameNamespace && table.Namespace(n.namespace),
-		table.AliasBelow(full),
-		q.zones.above(q.name):
+		q.aboveGateways(n),
+		table.AliasBelow(full):
 		return nil, resultNoData // an empty non-terminal (RFC 8020)
 	}
 	return nil, resultNXDomain
@@ -143,7 +143,7 @@ func (q *query) addresses(a *answers, one int) (*dns.Msg, result) {
 	} else if a.ways[one].tier == locality.TierOut {
 		return nil, a.nothingOf(one)
 	}
-	q.chosen = one
+	q.found, q.chosen = a, one // found may have been the service in all zones
 	way := &a.ways[one]
 	m := q.addressReply(way, r)
 	if m == nil {
@@ -157,18 +157,18 @@ func (q *query) addresses(a *answers, one int) (*dns.Msg, result) {
 func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
 	c := a.entry.Candidates[one]
 	way, found := reachHost(q.where, clusterRecord(*a.records, c.Cluster), c.Service, host,
-		fitnessFor(q.where, *a.records), q.view.names.Addrs)
+		fitnessFor(q.where, *a.records), &a.ways[one])
 	switch {
 	case !found && host == labelGatewayPort && a.ways[one].throughGateway():
 		return nil, resultNoData // above the gateways' names
 	case !found:
 		return nil, resultNXDomain
-	case way.reach == locality.Unresolved:
-		return nil, resultServFail
 	case q.qtype == dns.TypeANY && way.reach.OK():
 		return q.minimal()
 	case q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
 		return nil, resultNoData
+	case way.reach == locality.Unresolved:
+		return nil, resultServFail
 	}
 	m := q.addressReply(&way, q.random())
 	if m == nil {

@@ -53,7 +53,7 @@ func setup(c *caddy.Controller) error {
 		return p
 	})
 	hold(c, shared, func(h *holder) {
-		if s.zones.have(zoneReverse) {
+		if s.zones.haveReverse() {
 			links.wantReverse(h)
 			shared.reverse.prime()
 		}

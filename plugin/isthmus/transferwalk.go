@@ -136,14 +136,14 @@ func (t *zoneTransfer) addAddresses(relative string, v4, v6 []net.IP) {
 // addHosts adds the names of a headless service's endpoints in one cluster.
 func (t *zoneTransfer) addHosts(a *answers, one int) {
 	c := a.entry.Candidates[one]
+	record, fit := clusterRecord(t.parts, c.Cluster), fitnessFor(t.where, t.parts)
 	done := map[string]bool{"": true}
 	for _, e := range c.Service.Endpoints {
 		if done[e.Hostname] {
 			continue
 		}
 		done[e.Hostname] = true
-		way, _ := reachHost(t.where, clusterRecord(t.parts, c.Cluster), c.Service, e.Hostname,
-			fitnessFor(t.where, t.parts), t.view.names.Addrs)
+		way, _ := reachHost(t.where, record, c.Service, e.Hostname, fit, &a.ways[one])
 		t.addAddresses(e.Hostname+"."+c.Cluster+"."+string(a.entry.Key), way.v4, way.v6)
 	}
 }

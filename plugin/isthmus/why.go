@@ -40,6 +40,7 @@ func (q *query) why(a *answers) (*dns.Msg, result) {
 	slices.SortStableFunc(order, func(x, y int) int {
 		return cmp.Or(cmp.Compare(whyRank(verdicts[x]), whyRank(verdicts[y])), cmp.Compare(verdicts[y].Share, verdicts[x].Share))
 	})
+	order = order[:min(len(order), maxStrings)]
 	lines := make([]string, len(order))
 	for i, c := range order {
 		lines[i] = whyLine(a.candidates[c], verdicts[c], &a.ways[c], q.age(a.candidates[c].Cluster))

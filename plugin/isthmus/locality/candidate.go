@@ -43,7 +43,7 @@ type Candidate struct {
 
 // Tier is how near a candidate is; a lower tier is used first. It is the
 // priority of SRV records.
-type Tier int
+type Tier int8
 
 // The tiers of the default policy.
 const (
