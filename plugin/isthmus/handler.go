@@ -98,6 +98,7 @@ func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	if p.view.link.Stale() {
 		markStale(m, r)
 	}
+	fitAdditional(m, w, r)
 	_ = w.WriteMsg(m) // a client that went away is nobody's error
 	return m.Rcode, nil
 }

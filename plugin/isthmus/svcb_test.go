@@ -208,7 +208,9 @@ func TestBindingBounds(t *testing.T) {
 	apply(t, table, cluster("x", eastLocality, gateway(443, many...)), 1, s)
 	p := newPlugin(newLink(table))
 	for _, qname := range []string{"shop.web.global.", "_a._tcp.shop.web.global."} {
-		m, _ := ask(t, p, question(qname, dns.TypeSVCB))
+		req := question(qname, dns.TypeSVCB)
+		req.SetEdns0(4096, false)
+		m, _ := ask(t, p, req)
 		require.Len(t, m.Answer, 1)
 		value := m.Answer[0].(*dns.SVCB).Value
 		require.Len(t, value, 2)
