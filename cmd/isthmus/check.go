@@ -19,7 +19,8 @@ func newCheck() *cobra.Command {
 		Short: "Check configurations without starting anything",
 		Long: `Check a watcher's configuration with the files it names, a Corefile, and a
 folder of manifests, without starting anything or taking a port. Every problem
-is one line; the exit code is 2 if there is one.`,
+is one line; the exit code is 2 if there is one. What works, but hardly as it
+is meant, is a line that begins with "isthmus: warning:".`,
 		DisableFlagParsing: true, // -conf is spelt as CoreDNS's
 		RunE: func(cmd *cobra.Command, args []string) error {
 			set := flag.NewFlagSet("isthmus check", flag.ContinueOnError)
@@ -37,13 +38,14 @@ is one line; the exit code is 2 if there is one.`,
 			case *file == "" && *corefile == "" && *manifests == "":
 				return usage(errors.New("check: nothing to check: give -c, -conf or -manifests"))
 			}
-			return usage(check(cmd.OutOrStdout(), *file, *corefile, *manifests))
+			return usage(check(cmd.OutOrStdout(), cmd.ErrOrStderr(), *file, *corefile, *manifests))
 		},
 	}
 }
 
-// check looks at all that is named and says "ok" of what is.
-func check(out io.Writer, file, corefile, manifests string) error {
+// check looks at all that is named and says "ok" of what is. Warnings go to
+// remarks.
+func check(out, remarks io.Writer, file, corefile, manifests string) error {
 	var problems []error
 	for _, c := range []struct {
 		name  string
@@ -56,7 +58,13 @@ func check(out io.Writer, file, corefile, manifests string) error {
 			}
 			return watch.Check(c)
 		}},
-		{corefile, func() error { return dns.Check(corefile) }},
+		{corefile, func() error {
+			all, err := dns.Check(corefile)
+			for _, remark := range all {
+				fmt.Fprintf(remarks, "isthmus: warning: %s\n", remark)
+			}
+			return err
+		}},
 		{manifests, func() error { return watch.CheckManifests(manifests) }},
 	} {
 		if c.name == "" {

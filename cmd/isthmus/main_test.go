@@ -227,10 +227,11 @@ func (s site) refused(t *testing.T, want string, args ...string) {
 
 func TestCheckSaysOK(t *testing.T) {
 	s := newSite(t)
-	s.write(t, "Corefile", fmt.Sprintf("global:%s {\n  isthmus {\n    watcher 127.0.0.1:%s\n    tls pki/west-agent.crt pki/west-agent.key pki/ca.crt\n    clusterset prod\n  }\n}\n", freeport.Port(t), s.gossip))
+	s.write(t, "Corefile", fmt.Sprintf("global:%s {\n  bufsize 1232\n  isthmus {\n    watcher 127.0.0.1:%s\n    tls pki/west-agent.crt pki/west-agent.key pki/ca.crt\n    clusterset prod\n  }\n}\n", freeport.Port(t), s.gossip))
 	code, stdout, stderr := run(t, s.dir, "check", "-c", "watcher.yaml", "-conf", "Corefile", "-manifests", "west")
 	require.Zero(t, code, stderr)
 	require.Equal(t, "watcher.yaml: ok\nCorefile: ok\nwest: ok\n", stdout)
+	require.Empty(t, stderr)
 
 	s.write(t, "west/broken.yaml", "kind: Service\n  apiVersion: v1\n")
 	s.write(t, "Corefile", ".:0 {\n  isthmus {\n    wather 127.0.0.1\n  }\n}\n")
@@ -280,6 +281,23 @@ func (s site) read(t *testing.T, least float64) {
 		times, _ := strconv.ParseFloat(value, 64)
 		return err == nil && times >= least
 	}, 20*time.Second, 50*time.Millisecond)
+}
+
+// TestCheckWarns: what a start would warn of is no problem, what it would
+// refuse is one.
+func TestCheckWarns(t *testing.T) {
+	s := newSite(t)
+	const stanza = "  isthmus {\n    watcher 127.0.0.1\n    insecure\n    clusterset prod\n    mcs clusterset.local\n  }\n"
+	s.write(t, "Corefile", "global {\n"+stanza+"}\n")
+	code, stdout, stderr := run(t, s.dir, "check", "-conf", "Corefile")
+	require.Zero(t, code, stderr)
+	require.Equal(t, "Corefile: ok\n", stdout)
+	require.Equal(t, `isthmus: warning: Corefile:2: bufsize is missing: without it CoreDNS sends UDP answers as large as clients say, and what is larger than a packet gets lost; add bufsize 1232 to the server block
+isthmus: warning: Corefile:2: no query for clusterset.local. comes to the server block global.:53; add clusterset.local. to its zones
+`, stderr)
+
+	s.write(t, "Corefile", "global clusterset.local {\n  bufsize 1232\n  autopath @isthmus\n"+stanza+"}\n")
+	s.refused(t, "Corefile:3: plugin isthmus: autopath @isthmus: a search path begins with", "check", "-conf", "Corefile")
 }
 
 // process is the program while it lives.

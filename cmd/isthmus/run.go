@@ -45,7 +45,7 @@ Corefile names this watcher's own address, as it would name another's.`,
 
 // runBoth checks both configurations before either half starts.
 func runBoth(ctx context.Context, file string, level slog.Level, o dns.Options) error {
-	if err := dns.Check(o.File); err != nil {
+	if _, err := dns.Check(o.File); err != nil {
 		return usage(err)
 	}
 	w, err := newWatcher(file, level)

@@ -47,10 +47,10 @@ func TestMetrics(t *testing.T) {
 			`isthmus_probe_left_out_targets{purpose="gateway",reason="refused"} 5`,
 			`isthmus_probe_left_out_targets{purpose="gateway",reason="unfit"} 1`,
 			`isthmus_probe_left_out_targets{purpose="gateway",reason="total"} 0`,
-			`isthmus_probe_in_flight{purpose="gateway"} 1`,
 		} {
 			require.Contains(t, text, line+"\n")
 		}
+		require.Contains(t, text, `isthmus_probe_in_flight{purpose="gateway"} `) // whether one runs just now is chance
 		for check, least := range map[string]int{
 			`isthmus_probe_results_total{check="tcp",outcome="good",purpose="gateway"} `:    12,
 			`isthmus_probe_results_total{check="tcp",outcome="refused",purpose="gateway"} `: 12,

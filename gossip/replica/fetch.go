@@ -41,8 +41,15 @@ func newPuller(r *Replica) *puller {
 	return p
 }
 
+// otherSources is how many peers that may not have a part are asked for it
+// before those that must have it are asked again. A part that has just been
+// published for the first time is nowhere else yet, and its watcher may have
+// been too busy for the first attempt.
+const otherSources = 3
+
 // sources orders the peers to pull a cluster's part from: whoever claims to
-// have it, its own watchers, then anyone. The signature makes them equal.
+// have it, its own watchers, then some of the others. The signature makes them
+// equal.
 func (r *Replica) sources(cluster, hint string) []Peer {
 	peers := slices.Clone(r.peers()) // which others may read
 	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
@@ -57,15 +64,31 @@ func (r *Replica) sources(cluster, hint string) []Peer {
 			others = append(others, peer)
 		}
 	}
-	return append(append(claims, own...), others...)
+	first := slices.Concat(claims, own)
+	if len(own) > 0 || ofCluster(hint, cluster) != "" {
+		others = others[:min(len(others), otherSources)]
+	}
+	return append(first, others...)
+}
+
+// source is the peer that an attempt goes to, ok is false if there is none. A
+// hint from another cluster's watcher, who may be lying, counts once.
+func (r *Replica) source(cluster, hint string, attempt int) (peer Peer, ok bool) {
+	sources := r.sources(cluster, hint)
+	if attempt >= len(sources) {
+		sources = r.sources(cluster, ofCluster(hint, cluster))
+	}
+	if len(sources) == 0 {
+		return Peer{}, false
+	}
+	return sources[attempt%len(sources)], true
 }
 
 func (r *Replica) fetch(ctx context.Context, cluster, hint string, attempt int, base *part) (*pulled, error) {
-	sources := r.sources(cluster, hint)
-	if len(sources) == 0 {
+	peer, ok := r.source(cluster, hint, attempt)
+	if !ok {
 		return nil, errNoSource
 	}
-	peer := sources[attempt%len(sources)]
 	conn, err := r.conns.get(peer)
 	if err != nil {
 		return nil, err

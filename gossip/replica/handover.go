@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
@@ -48,35 +50,51 @@ func (p *Publisher) handOver(ctx context.Context) {
 }
 
 // bringTo announces a head to a peer, and waits until it has that part or a
-// later one.
+// later one: also where it has too much to do at first, or nothing of ours yet.
 func (r *Replica) bringTo(ctx context.Context, peer Peer, h *head) (err error) {
 	conn, err := r.conns.get(peer)
 	if err != nil {
 		return err
 	}
 	defer func() { r.conns.put(conn, err) }()
+	client, told := wire.NewReplicaClient(conn), false
 	a := &wire.AnnounceRequest{Announcement: &wire.Announcement{Head: h.signed}}
-	if _, err := wire.NewReplicaClient(conn).Announce(ctx, a); err != nil {
-		return err
-	}
 	for {
-		first, err := firstHead(ctx, conn, h.Cluster)
-		if err != nil {
-			return err
+		if !told {
+			_, err = client.Announce(ctx, a)
+			told = err == nil || status.Code(err) == codes.FailedPrecondition // it may have to pull a key first
 		}
-		w := &wire.Head{}
-		if err := unmarshalHead(first, w); err != nil {
-			return err
+		var has discovery.Version
+		if told {
+			has, err = versionAt(ctx, conn, h.Cluster)
 		}
-		if has := (discovery.Version{Epoch: w.Epoch, Seq: w.Seq}); !has.Less(h.version()) {
+		switch {
+		case err == nil && !has.Less(h.version()):
 			return nil
+		case err == nil:
+			err = fmt.Errorf("it had seq %d of epoch %d", has.Seq, has.Epoch)
+		case status.Code(err) != codes.ResourceExhausted && status.Code(err) != codes.NotFound:
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("it had seq %d of epoch %d: %w", w.Seq, w.Epoch, context.Cause(ctx))
+			return err
 		case <-time.After(handOverLook):
 		}
 	}
+}
+
+// versionAt asks a peer which version of a part it has.
+func versionAt(ctx context.Context, conn grpc.ClientConnInterface, cluster string) (discovery.Version, error) {
+	first, err := firstHead(ctx, conn, cluster)
+	if err != nil {
+		return discovery.Version{}, err
+	}
+	w := &wire.Head{}
+	if err := unmarshalHead(first, w); err != nil {
+		return discovery.Version{}, err
+	}
+	return discovery.Version{Epoch: w.Epoch, Seq: w.Seq}, nil
 }
 
 // firstHead asks a peer which version of a part it has, and for no record of it.

@@ -1,14 +1,20 @@
 package replica
 
 import (
+	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica/wire"
+	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
 // TestHandOver: when a leader's term ends, its sibling has all that it
@@ -57,6 +63,56 @@ func TestHandOverEnds(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		require.Fail(t, "the leader does not stand down")
 	}
+}
+
+// TestHandOverIsPatient: a sibling that has just started, and agents' pulls to
+// answer, is brought the last version all the same.
+func TestHandOverIsPatient(t *testing.T) {
+	p, n := newPKI(t), &network{}
+	first := n.start(t, p, "e0.east", "east")
+	first.publisher.Update(whole("east", service("user", 1)))
+	stop := first.lead(t, &counter{})
+	eventually(t, "the first version", func() bool { return ready(first.config.Table, "user", "east") == 1 })
+	sibling := &starting{head: first.store.heads.get("east").signed}
+	identity := p.identity("east", trust.Watcher)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	g := grpc.NewServer(grpc.Creds(handshaken{}))
+	wire.RegisterReplicaServer(g, sibling)
+	go g.Serve(shaking{l, identity.Server(nil, ALPN)})
+	t.Cleanup(g.Stop)
+	n.mu.Lock()
+	n.nodes["e1.east"] = &node{net: n, peer: Peer{Name: "e1.east", Cluster: "east", Addr: l.Addr().String()}}
+	n.cut["e1.east"] = true
+	n.mu.Unlock()
+	stop()
+	require.EqualValues(t, 2, sibling.announced.Load())
+	require.EqualValues(t, 3, sibling.asked.Load())
+}
+
+// starting is a watcher that is busy, then knows nothing of its cluster, then
+// has it.
+type starting struct {
+	wire.UnimplementedReplicaServer
+	head             *wire.SignedHead
+	announced, asked atomic.Int32
+}
+
+func (s *starting) Announce(context.Context, *wire.AnnounceRequest) (*wire.AnnounceResponse, error) {
+	if s.announced.Add(1) == 1 {
+		return nil, status.Error(codes.ResourceExhausted, "too many pulls at once")
+	}
+	return nil, status.Error(codes.FailedPrecondition, trust.ErrUnknownKey.Error())
+}
+
+func (s *starting) Pull(_ *wire.PullRequest, stream grpc.ServerStreamingServer[wire.PullResponse]) error {
+	switch s.asked.Add(1) {
+	case 1:
+		return status.Error(codes.ResourceExhausted, "too many pulls at once")
+	case 2:
+		return status.Error(codes.NotFound, "not known here")
+	}
+	return stream.Send(&wire.PullResponse{Head: s.head})
 }
 
 // silent is an address that takes connections and says nothing.

@@ -22,17 +22,16 @@ func TestHeard(t *testing.T) {
 	east.publisher.Update(whole("east", service("user", 3)))
 	silence := east.lead(t, epochs)
 	eventually(t, "east's part in west", func() bool { return ready(west.config.Table, "user", "east") == 3 })
-	_, heard := east.Heard("east")
-	require.True(t, heard, "its own publication")
-	_, heard = west.Heard("west")
-	require.True(t, heard)
+	for _, n := range []*node{east, west} {
+		eventually(t, "its own publication", func() bool { _, heard := n.Heard(n.peer.Cluster); return heard })
+	}
 	silence()
 
 	dir := t.TempDir()
 	identity := p.identity("west", trust.Agent)
 	s, stop := agent(t, identity, dir, west.peer.Addr)
 	eventually(t, "in step", func() bool { return !s.Stale() && ready(s.Table(), "user", "east") == 3 })
-	_, heard = s.Heard("east")
+	_, heard := s.Heard("east")
 	require.False(t, heard, "east was silent since before")
 	_, heard = s.Heard("nobody")
 	require.False(t, heard)

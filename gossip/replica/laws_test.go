@@ -225,7 +225,7 @@ func shownOf(table *discovery.Table, cluster string) map[string]uint32 {
 func newLawWorld(t *testing.T, keys *lawKeys, seed uint64) *lawWorld {
 	w := &lawWorld{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), keys: keys, clusters: []string{"east", "west", "central"},
-		epochs: map[string]*counter{}, truth: map[string]map[string]uint32{}, led: map[string]bool{}, did: map[string]int{},
+		epochs: map[string]*counter{}, lost: map[string]bool{}, truth: map[string]map[string]uint32{}, led: map[string]bool{}, did: map[string]int{},
 	}
 	for _, cluster := range w.clusters {
 		w.epochs[cluster], w.truth[cluster] = &counter{}, map[string]uint32{}

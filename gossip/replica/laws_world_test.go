@@ -58,6 +58,7 @@ type lawWorld struct {
 	nodes    []*lawNode
 	agents   []*lawAgent
 	epochs   map[string]*counter
+	lost     map[string]bool              // clusters whose epoch store was lost and not used since
 	truth    map[string]map[string]uint32 // what each cluster's source says: ready endpoints by service
 	led      map[string]bool              // by the end
 	packets  []lawPacket                  // on their way
@@ -322,13 +323,18 @@ func (w *lawWorld) publish() {
 }
 
 func (w *lawWorld) elect() {
-	if n := w.pick(); n.retiredError() == nil {
+	n := w.pick()
+	if w.lost[n.cluster] { // nobody has led since
+		w.hears(n)
+	}
+	if n.retiredError() == nil {
 		w.lead(n)
 	}
 }
 
 // lead makes a watcher the leader. Its rival may go on for a while.
 func (w *lawWorld) lead(n *lawNode) {
+	delete(w.lost, n.cluster)
 	epoch, err := w.epochs[n.cluster].NextEpoch(w.t.Context(), n.highestOwn())
 	require.NoError(w.t, err)
 	require.NoError(w.t, n.publisher.accede(epoch), "seed %d", w.seed)
@@ -391,21 +397,27 @@ func (w *lawWorld) loseEpochs() {
 	ofIt := func(p lawPacket) bool { return p.cluster == cluster }
 	w.packets, w.sent = slices.DeleteFunc(w.packets, ofIt), slices.DeleteFunc(w.sent, ofIt)
 	w.epochs[cluster] = &counter{}
+	w.lost[cluster] = true
 	for _, n := range w.watchersOf(cluster) {
 		n.leads = false
-		for _, peer := range w.nodes {
-			w.digest(n, peer)
-		}
-		for _, a := range w.agents { // of this cluster, for once
-			if h := a.held.heads.get(cluster); h != nil {
-				n.recall(encodeRecalled(h))
-			}
-		}
+		w.hears(n)
 	}
 	if n := w.watchersOf(cluster)[w.rng.IntN(2)]; n.retiredError() == nil {
 		w.lead(n)
 	}
 	w.did["epochs lost"]++
+}
+
+// hears tells a watcher what all others hold of its cluster.
+func (w *lawWorld) hears(n *lawNode) {
+	for _, peer := range w.nodes {
+		w.digest(n, peer)
+	}
+	for _, a := range w.agents { // of this cluster, for once
+		if h := a.held.heads.get(n.cluster); h != nil {
+			n.recall(encodeRecalled(h))
+		}
+	}
 }
 
 // retire has an operator retire a cluster, or bring it back, who has looked

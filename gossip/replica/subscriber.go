@@ -128,6 +128,7 @@ const (
 // follow holds a session with some watcher for as long as ctx lives.
 func (s *Subscriber) follow(ctx context.Context) error {
 	pause := minReconnect
+	told := make(complaints)
 	for ctx.Err() == nil {
 		watchers := slices.Clone(s.config.Watchers)
 		rand.Shuffle(len(watchers), func(i, j int) { watchers[i], watchers[j] = watchers[j], watchers[i] })
@@ -137,9 +138,12 @@ func (s *Subscriber) follow(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			s.log.Warn("stream from watcher ended", "watcher", addr, "error", plainStatus(err))
 			if time.Since(began) > steady {
 				pause = minReconnect
+				delete(told, addr)
+			}
+			if text := plainStatus(err).Error(); told.due(addr, text, time.Now()) {
+				s.log.Warn("stream from watcher ended", "watcher", addr, "error", text)
 			}
 		}
 		select {

@@ -167,7 +167,7 @@ func TestConnectionForAnotherThatStaysHere(t *testing.T) {
 		_, err := dial(t, west, to(east[0], "w7.east"))
 		require.ErrorContains(t, err, "refused by w0.east: this is w0.east, not w7.east (no sibling of that name is known)")
 		require.Equal(t, 1.0, east[0].splices(t, spliceUnknown))
-		require.Equal(t, 1.0, east[0].refusals(t, refusedMember))
+		require.Eventually(t, func() bool { return east[0].refusals(t, refusedMember) == 1 }, patience, time.Millisecond)
 	})
 	t.Run("without siblings", func(t *testing.T) {
 		east := start(t, Config{Name: "w0.east", Identity: identity(t, prod, "east", trust.Watcher)})

@@ -345,7 +345,7 @@ func TestInsecure(t *testing.T) {
 	_, err = io.WriteString(stranger, "GET / HTTP/1.1\r\n\r\n")
 	require.NoError(t, err)
 	requireClosed(t, stranger)
-	require.Equal(t, 1.0, east.refusals(t, refusedProtocol))
+	require.Eventually(t, func() bool { return east.refusals(t, refusedProtocol) == 1 }, patience, time.Millisecond)
 }
 
 func TestGRPCConnections(t *testing.T) {

@@ -11,13 +11,18 @@ import (
 	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
 
-// maxAddresses limits the addresses of one cluster in one answer. 250 A
-// records fill a message of 4,096 octets; a client uses the first few.
-const maxAddresses = 250
+const (
+	// maxAddresses limits the addresses of one cluster in one answer. 250 A
+	// records fill a message of 4,096 octets; a client uses the first few.
+	maxAddresses = 250
+	// searchedAddresses is the length up to which a list is searched faster than
+	// a map is made.
+	searchedAddresses = 16
+)
 
 // addresses are where a viewer reaches a service in one cluster. The octets
 // are shared by all replies and never written to.
-type addresses struct {
+type addresses struct { // two lines of the processor's cache
 	reach locality.Reach
 	// partial tells that these are the endpoints of one topology zone, of a
 	// cluster that may have others elsewhere.
@@ -89,9 +94,10 @@ func (f *finder) service(c *discovery.Cluster, s *discovery.Service) addresses {
 	return a
 }
 
-// host finds the way to one named endpoint of a headless service; found is
-// false when the service has no endpoint of that name.
-func (f *finder) host(c *discovery.Cluster, s *discovery.Service, host string) (a addresses, found bool) {
+// host finds the way to one named endpoint of a headless service: its
+// addresses, or, where it can't be reached itself, the way to its service. found
+// is false when the service has no endpoint of that name.
+func (f *finder) host(c *discovery.Cluster, s *discovery.Service, host string, service *addresses) (a addresses, found bool) {
 	if s.Kind != discovery.KindHeadless {
 		return addresses{}, false
 	}
@@ -113,7 +119,7 @@ func (f *finder) host(c *discovery.Cluster, s *discovery.Service, host string) (
 	case c.SharesNetwork(f.view.Network):
 		return collect(locality.ByEndpoint, locality.NoAddress, f.fit.keep(ready)), true
 	}
-	return f.throughGateways(c, s), true
+	return *service, true
 }
 
 // throughGateways finds the way through a service's gateways. Addresses that are
@@ -121,8 +127,10 @@ func (f *finder) host(c *discovery.Cluster, s *discovery.Service, host string) (
 func (f *finder) throughGateways(c *discovery.Cluster, s *discovery.Service) addresses {
 	gateways := c.GatewaysFor(s)
 	found := make([]foundGateway, len(gateways))
+	room4, room6 := maxAddresses, maxAddresses
 	for i := range gateways {
 		found[i] = f.findGateway(c, s, &gateways[i])
+		found[i].limit(&room4, &room6)
 	}
 	left := standing(found)
 	a := gather(left)
@@ -153,6 +161,23 @@ func (f *finder) findGateway(c *discovery.Cluster, s *discovery.Service, g *disc
 	found.refused = len(found.addrs) < known
 	f.ask(&found, c.Name, g.CheckPort(s))
 	return found
+}
+
+// limit drops the addresses that find no room. A cluster may name 4,096 of them,
+// which each of its services would keep several times: all, by weight, by port.
+func (f *foundGateway) limit(room4, room6 *int) {
+	none := func(addr netip.Addr) bool {
+		room := room6
+		if addr.Unmap().Is4() {
+			room = room4
+		}
+		*room--
+		return *room < 0
+	}
+	if first := slices.IndexFunc(f.addrs, none); first >= 0 {
+		rest := slices.DeleteFunc(slices.Clone(f.addrs[first+1:]), none)
+		f.addrs = slices.Concat(f.addrs[:first], rest)
+	}
 }
 
 // gather puts the addresses of gateways together.
@@ -230,14 +255,26 @@ func draw(all []net.IP, shares []share, random func() uint64) []net.IP {
 // collect splits addresses by family, each one once and in the given order.
 func collect(with, without locality.Reach, addrs []netip.Addr) addresses {
 	a := addresses{reach: without}
+	var known map[netip.Addr]struct{}
+	if len(addrs) > searchedAddresses {
+		known = make(map[netip.Addr]struct{}, min(len(addrs), maxAddresses))
+	}
 	for i, addr := range addrs {
 		addr = addr.Unmap()
 		family := &a.v6
 		if addr.Is4() {
 			family = &a.v4
 		}
-		// The search is quadratic, so it comes last.
-		if !addr.IsValid() || len(*family) == maxAddresses || slices.Contains(addrs[:i], addr) {
+		if !addr.IsValid() || len(*family) == maxAddresses {
+			continue
+		}
+		_, double := known[addr]
+		if known == nil {
+			double = slices.Contains(addrs[:i], addr)
+		} else {
+			known[addr] = struct{}{}
+		}
+		if double {
 			continue
 		}
 		*family = append(*family, addr.AsSlice())

@@ -91,22 +91,23 @@ func TestReachHost(t *testing.T) {
 		{Addr: netip.MustParseAddr("10.9.0.1"), Hostname: "a", Ready: true},
 		{Addr: netip.MustParseAddr("10.9.0.2"), Hostname: "b"},
 	}
-	east := cluster("east", eastLocality, gateway(15443, "192.0.2.8"))
+	east := cluster("east", eastLocality)
 	flat := cluster("flat", eastLocality)
 	flat.Network = "net"
 	view := &View{Cluster: "west", Network: "net"}
+	service := collect(locality.ByGateway, locality.NoGateway, addrs("192.0.2.8"))
 	none := func(_, _ string) ([]netip.Addr, bool) { return nil, false }
 	ways := finder{facts: &facts{view: view}, fit: discovery.Fit, lookup: none}
 
-	got, found := ways.host(east, s, "a")
+	got, found := ways.host(east, s, "a", &service)
 	require.True(t, found)
 	require.Equal(t, locality.ByGateway, got.reach)
 	require.Equal(t, "192.0.2.8", got.v4[0].String())
-	got, _ = ways.host(flat, s, "a")
+	got, _ = ways.host(flat, s, "a", &service)
 	require.Equal(t, "10.9.0.1", got.v4[0].String())
-	got, found = ways.host(flat, s, "b")
+	got, found = ways.host(flat, s, "b", &service)
 	require.True(t, found)
 	require.False(t, got.reach.OK())
-	_, found = ways.host(flat, s, "c")
+	_, found = ways.host(flat, s, "c", &service)
 	require.False(t, found)
 }

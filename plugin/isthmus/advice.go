@@ -10,6 +10,7 @@ import (
 	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/transport"
+	"github.com/miekg/dns"
 )
 
 // What other plugins of a server block do to our answers is the user's to say,
@@ -31,7 +32,7 @@ func (s *surroundings) refuse() error {
 
 // remarks are what works, but not as one may think; each is one line that
 // names the file, the line and what to do.
-func (s *surroundings) remarks(p *Isthmus) []string {
+func (s *surroundings) remarks(of stanza) []string {
 	if len(s.own.Keys) == 0 {
 		return nil
 	}
@@ -43,19 +44,65 @@ func (s *surroundings) remarks(p *Isthmus) []string {
 	if plain(served) && !s.has("bufsize") {
 		say(pluginName, "bufsize is missing: without it CoreDNS sends UDP answers as large as clients say, and what is larger than a packet gets lost; add bufsize 1232 to the server block")
 	}
-	if len(p.fall.Zones) > 0 && p.Next == nil {
+	s.lost(of, say)
+	s.unasked(of.zones, served, say)
+	if s.has("minimal") {
+		say("minimal", "minimal takes the addresses out of SRV and SVCB answers, and the mark (Extended DNS Error) out of stale ones; remove it unless small answers matter more")
+	}
+	s.unsigned(of.zones, served, say)
+	return all
+}
+
+// lost finds a fallthrough that leads nowhere.
+func (s *surroundings) lost(of stanza, say func(directive, format string, args ...any)) {
+	if len(of.fall.Zones) > 0 && s.last() {
 		say(pluginName, "fallthrough has no plugin to fall through to, so that names which don't exist get SERVFAIL; add one that comes later, as in forward . /etc/resolv.conf, or remove fallthrough")
 	}
-	for _, z := range p.zones {
-		switch by := s.taken(served, z.origin); {
-		case by != "":
-			say(pluginName, "queries for %s go to the server block %s and not to this one; move the stanza there", z.origin, by)
-		case !slices.ContainsFunc(served, func(o origin) bool { return o.serves(z.origin) }) && !s.renames():
-			say(pluginName, "no query for %s comes to the server block %s; add %s to its zones", z.origin, keys(served), z.origin)
+	var foreign []string
+	for _, z := range of.fall.Zones {
+		if !slices.ContainsFunc(of.zones, func(ours *zone) bool { return dns.IsSubDomain(z, ours.origin) || dns.IsSubDomain(ours.origin, z) }) {
+			foreign = append(foreign, z)
 		}
 	}
-	s.unsigned(p.zones, served, say)
-	return all
+	if len(foreign) > 0 {
+		say(pluginName, "fallthrough %s does nothing, because the zones of this stanza are %s; name one of them, or a domain in it", few(foreign), few(of.zones.origins()))
+	}
+}
+
+// unasked finds zones that no query comes for.
+func (s *surroundings) unasked(ours zones, served []origin, say func(directive, format string, args ...any)) {
+	var nowhere, blocks []string
+	elsewhere := make(map[string][]string) // by the server block that gets the queries
+	for _, z := range ours {
+		switch by := s.taken(served, z.origin); {
+		case by != "":
+			if len(elsewhere[by]) == 0 {
+				blocks = append(blocks, by)
+			}
+			elsewhere[by] = append(elsewhere[by], z.origin)
+		case !slices.ContainsFunc(served, func(o origin) bool { return o.serves(z.origin) }) && !s.renames():
+			nowhere = append(nowhere, z.origin)
+		}
+	}
+	for _, by := range blocks {
+		say(pluginName, "queries for %s go to the server block %s and not to this one; move the stanza there", few(elsewhere[by]), by)
+	}
+	if len(nowhere) > 0 {
+		missing := nowhere[0]
+		if len(nowhere) > 1 {
+			missing = "them"
+		}
+		say(pluginName, "no query for %s comes to the server block %s; add %s to its zones", few(nowhere), keys(served), missing)
+	}
+}
+
+// few writes a list of zones in a line: a CIDR may stand for 128 of them.
+func few(list []string) string {
+	const shown = 3
+	if more := len(list) - shown; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:shown], ", "), more)
+	}
+	return strings.Join(list, ", ")
 }
 
 // plain tells whether a server block speaks DNS over UDP.
@@ -74,7 +121,9 @@ func (s *surroundings) taken(served []origin, zone string) string {
 			continue
 		}
 		for _, o := range origins(other.Keys) {
-			if slices.ContainsFunc(served, func(from origin) bool { return o.takesFrom(from, zone) }) {
+			from := func(ours origin) bool { return o.takesFrom(ours, zone) }
+			back := func(ours origin) bool { return ours.takesFrom(o, zone) }
+			if slices.ContainsFunc(served, from) && !slices.ContainsFunc(served, back) {
 				return o.String()
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/autopath"
 	_ "github.com/coredns/coredns/plugin/bufsize"
 	_ "github.com/coredns/coredns/plugin/dnssec"
+	_ "github.com/coredns/coredns/plugin/minimal"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 	_ "github.com/coredns/coredns/plugin/rewrite"
 	_ "github.com/coredns/coredns/plugin/view"
@@ -92,16 +93,44 @@ func TestRemarks(t *testing.T) {
 			"fallthrough into nothing", "global:0 {\n bufsize\n isthmus {\n watcher a\n insecure\n fallthrough\n }\n}",
 			[]string{"3: fallthrough has no plugin to fall through to, so that names which don't exist get SERVFAIL; add one that comes later, as in forward . /etc/resolv.conf, or remove fallthrough"},
 		},
+		{
+			"fallthrough of a zone that isn't ours", "global:0 {\n bufsize\n isthmus {\n watcher a\n insecure\n fallthrough global shop.example\n }\n forward . 192.0.2.1\n}",
+			[]string{"3: fallthrough shop.example. does nothing, because the zones of this stanza are global.; name one of them, or a domain in it"},
+		},
+		{"fallthrough of a part", "global:0 {\n bufsize\n isthmus {\n watcher a\n insecure\n fallthrough production.global\n }\n forward . 192.0.2.1\n}", nil},
 		{"fallthrough", "global:0 {\n bufsize\n isthmus {\n watcher a\n insecure\n fallthrough\n }\n forward . 192.0.2.1\n}", nil},
 		{
 			"zone that is not served", "shop.example:0 {\n bufsize\n isthmus global shop.example {\n watcher a\n insecure\n }\n}",
 			[]string{"3: no query for global. comes to the server block shop.example.:0; add global. to its zones"},
+		},
+		{
+			"MCS zone that is not served", "global:0 {\n bufsize\n isthmus {\n watcher a\n insecure\n mcs clusterset.local\n }\n}",
+			[]string{"3: no query for clusterset.local. comes to the server block global.:0; add clusterset.local. to its zones"},
+		},
+		{"MCS zone", "global:0 clusterset.local:0 {\n bufsize\n isthmus global {\n watcher a\n insecure\n mcs clusterset.local\n }\n}", nil},
+		{
+			"reverse zones that are not served", "global:0 {\n bufsize\n isthmus global 10.0.0.0/9 {\n watcher a\n insecure\n }\n}",
+			[]string{"3: no query for 0.10.in-addr.arpa., 1.10.in-addr.arpa., 10.10.in-addr.arpa. and 125 more comes to the server block global.:0; add them to its zones"},
+		},
+		{"reverse zones", "global:0 10.0.0.0/8:0 {\n bufsize\n isthmus global 10.0.0.0/9 {\n watcher a\n insecure\n }\n}", nil},
+		{
+			"reverse zone that another block takes", "global:0 in-addr.arpa:0 {\n bufsize\n isthmus global 10.0.0.0/16 {\n watcher a\n insecure\n }\n}\n10.0.0.0/8:0 {\n forward . 192.0.2.1\n}",
+			[]string{"3: queries for 0.10.in-addr.arpa. go to the server block 10.in-addr.arpa.:0 and not to this one; move the stanza there"},
+		},
+		{
+			"minimal", "global:0 {\n bufsize\n minimal\n " + least + "}",
+			[]string{"3: minimal takes the addresses out of SRV and SVCB answers, and the mark (Extended DNS Error) out of stale ones; remove it unless small answers matter more"},
 		},
 		{"zone that rewrite leads to", "shop.example:0 {\n bufsize\n rewrite name suffix .shop.example .global\n isthmus global {\n watcher a\n insecure\n }\n}", nil},
 		{"zone below the block's", "example:0 {\n bufsize\n isthmus shop.example {\n watcher a\n insecure\n }\n}", nil},
 		{"zone above the block's", "production.global:0 {\n bufsize\n isthmus global {\n watcher a\n insecure\n }\n}", nil},
 		{
 			"zone that another block takes", ".:0 {\n bufsize\n " + least + "}\nGLOBAL:0 {\n forward . 192.0.2.1\n}",
+			[]string{"3: queries for global. go to the server block global.:0 and not to this one; move the stanza there"},
+		},
+		{"a zone that another block has a parent of", ".:0 shop.example:0 {\n bufsize\n isthmus shop.example {\n watcher a\n insecure\n }\n}\nexample:0 {\n forward . 192.0.2.1\n}", nil},
+		{
+			"a zone that another block takes at one port", ".:0 tls://.:0 {\n bufsize\n " + least + "}\nglobal:0 {\n forward . 192.0.2.1\n}",
 			[]string{"3: queries for global. go to the server block global.:0 and not to this one; move the stanza there"},
 		},
 		{"another block at another port", ".:0 {\n bufsize\n " + least + "}\nglobal:1053 {\n bind 127.0.0.1\n}", nil},
@@ -125,6 +154,13 @@ func TestRemarks(t *testing.T) {
 			j := logged(t)
 			start(t, tt.text)
 			require.Equal(t, tt.want, j.remarks())
+			checked, err := Check(corefile(tt.text))
+			require.NoError(t, err)
+			for i := range checked {
+				checked[i] = strings.TrimPrefix(checked[i], "Corefile:")
+			}
+			require.Equal(t, tt.want, checked)
+			require.Equal(t, tt.want, j.remarks(), "a check says nothing itself")
 		})
 	}
 }
@@ -150,6 +186,9 @@ func TestRemarksAtReloads(t *testing.T) {
 // The autopath plugin asks for a search path by a Pod's address.
 func TestAutopathIsRefused(t *testing.T) {
 	replaceOpen(t)
-	_, err := caddy.Start(corefile("global:0 {\n bufsize\n autopath @isthmus\n " + least + "}"))
+	input := corefile("global:0 {\n bufsize\n autopath @isthmus\n " + least + "}")
+	_, err := caddy.Start(input)
+	_, checked := Check(input)
+	require.EqualError(t, checked, err.Error())
 	require.EqualError(t, err, "plugin/isthmus: Corefile:3 - Error during parsing: autopath @isthmus: a search path begins with the namespace of the Pod that asks, which isthmus doesn't know: name a file with the search list instead, as in autopath /etc/resolv.conf")
 }

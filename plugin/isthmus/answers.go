@@ -13,20 +13,23 @@ import (
 // asked for after a change, immutable but for targets, and kept with the
 // table's entry.
 type answers struct {
+	// What most queries read comes first: it is one line of the processor's
+	// cache.
+
 	// What it was built from besides the entry; it holds as long as they do.
 	facts   *facts
 	records *[]*discovery.Cluster
-	names   uint64 // generation of the resolver, when usesNames
 	// usesNames tells that a gateway's host name was looked up for it.
 	usesNames bool
-
-	from  *viewpoint
-	entry *discovery.Entry
-	ways  []addresses // in the order of the entry's candidates
+	ways      []addresses // in the order of the entry's candidates
 	// all decides over everything that can be reached. v4 and v6 decide for
 	// one family; they are the same plan where families make no difference.
-	all, v4, v6 *locality.Plan
-	candidates  []locality.Candidate // what all was decided from
+	v4, v6, all *locality.Plan
+
+	from       *viewpoint
+	names      uint64 // generation of the resolver, when usesNames
+	entry      *discovery.Entry
+	candidates []locality.Candidate // what all was decided from
 
 	// targets are built at the first SRV or SVCB query; see targets.go.
 	targets atomic.Pointer[targetList]
@@ -37,6 +40,8 @@ type answers struct {
 	// imports are built at the first query in an MCS zone; see imported.go.
 	imports atomic.Pointer[imported]
 	lone    atomic.Pointer[[]*answers] // see alone.go
+
+	_ [24]byte // fills three lines, so that none is shared with another's
 }
 
 // viewpoint is a place to look at a link's table from. Stanzas that share a

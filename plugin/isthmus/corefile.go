@@ -23,33 +23,48 @@ type surroundings struct {
 	file   string // for tokens that name none; an import's do
 	own    caddyfile.ServerBlock
 	others []caddyfile.ServerBlock
+	// check is the examination that this is part of, nil when a server starts.
+	check *examination
+	// last tells whether no plugin comes after ours; known when all are set up.
+	last func() bool
 }
 
 // instanceMark is a key of an instance's storage, to find the instance by.
 type instanceMark struct{}
 
-// lookAround reads the Corefile that is being set up. The result has no blocks
-// when there is none, as when a Corefile is only checked.
+// lookAround reads the Corefile that is being set up or checked. The result has
+// no blocks where neither is so.
 func lookAround(c *caddy.Controller) surroundings {
 	s := surroundings{file: c.File()}
+	input := instanceCorefile(c)
+	if input == nil {
+		if s.check = checking.Load(); s.check == nil {
+			return s
+		}
+		input = s.check.input
+	}
+	blocks, err := caddyfile.Parse(input.Path(), bytes.NewReader(input.Body()), nil)
+	if err != nil || c.ServerBlockIndex >= len(blocks) { // CoreDNS has parsed the same before
+		return s
+	}
+	s.own = blocks[c.ServerBlockIndex]
+	s.others = slices.Delete(blocks, c.ServerBlockIndex, c.ServerBlockIndex+1)
+	return s
+}
+
+// instanceCorefile finds the text that a server is set up from, nil for none.
+func instanceCorefile(c *caddy.Controller) caddy.Input {
 	mark := new(surroundings)
 	c.Set(instanceMark{}, mark)
 	for _, i := range caddy.Instances() {
 		i.StorageMu.RLock()
 		found := i.Storage[instanceMark{}] == mark
 		i.StorageMu.RUnlock()
-		if !found {
-			continue
+		if found {
+			return i.Caddyfile()
 		}
-		input := i.Caddyfile()
-		blocks, err := caddyfile.Parse(input.Path(), bytes.NewReader(input.Body()), nil)
-		if err != nil || c.ServerBlockIndex >= len(blocks) { // CoreDNS has parsed the same before
-			break
-		}
-		s.own = blocks[c.ServerBlockIndex]
-		s.others = slices.Delete(blocks, c.ServerBlockIndex, c.ServerBlockIndex+1)
 	}
-	return s
+	return nil
 }
 
 // has tells whether a plugin stands in the stanza's server block.

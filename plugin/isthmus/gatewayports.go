@@ -120,14 +120,14 @@ func (q *query) gatewayPort(a *answers, one int, port string) (*dns.Msg, result)
 	switch {
 	case way == nil:
 		return nil, resultNXDomain
+	case q.qtype == dns.TypeANY && way.reach.OK() && a.ways[one].tier != locality.TierOut:
+		return q.minimal()
+	case q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
+		return nil, resultNoData
 	case a.ways[one].tier == locality.TierOut:
 		return nil, a.nothingOf(one)
 	case way.reach == locality.Unresolved:
 		return nil, resultServFail
-	case q.qtype == dns.TypeANY && way.reach.OK():
-		return q.minimal()
-	case q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
-		return nil, resultNoData
 	}
 	m := q.addressReply(way, q.random())
 	if m == nil {

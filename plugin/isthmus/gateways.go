@@ -7,19 +7,30 @@ import "github.com/miekg/dns"
 // of the link has a reverse zone.
 const labelGateway = "gateway"
 
+// aboveGateways tells whether a name is above those of clusters' gateways, or
+// may be.
+func (q *query) aboveGateways(n name) bool {
+	if n.kind != nameNamespace || n.namespace != labelGateway {
+		return false
+	}
+	x := q.view.reverse.index()
+	if x == nil {
+		return q.zones.haveReverse()
+	}
+	return len(x.clusters) > 0
+}
+
 // gateway answers CLUSTER.gateway with the addresses that its gateways have and
 // that have a PTR record, so that each confirms the other. known is false if
 // there is no such name; a service's name wins over it.
 func (q *query) gateway(n name) (m *dns.Msg, res result, known bool) {
 	x := q.view.reverse.index()
-	if x == nil {
+	switch {
+	case n.kind != nameService:
 		return nil, 0, false
-	}
-	switch n.kind {
-	case nameNamespace:
-		return nil, resultNoData, len(x.clusters) > 0
-	case nameService:
-	default:
+	case x == nil && q.zones.haveReverse():
+		return nil, resultServFail, true // it's built within a second
+	case x == nil:
 		return nil, 0, false
 	}
 	way, known := x.clusters[string(n.key[:len(n.key)-len(n.namespace)-1])]

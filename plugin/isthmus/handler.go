@@ -46,7 +46,7 @@ func (p *Isthmus) Ready() bool {
 	if !p.view.link.Table().Loaded() || p.view.link.View() == nil {
 		return false
 	}
-	return p.view.reverse.index() != nil || !p.zones.have(zoneReverse)
+	return p.view.reverse.index() != nil || !p.zones.haveReverse()
 }
 
 // CacheBypassZones implements cache.ZoneBypasser: in a server block of ours the
@@ -66,12 +66,18 @@ func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	if z == nil {
 		return plugin.NextOrFailure(p.Name(), p.Next, ctx, w, r)
 	}
+	if r.Question[0].Qtype == dns.TypeDS {
+		z = p.zones.parentSide(z, lower)
+	}
 	if r.Opcode != dns.OpcodeQuery { // CoreDNS lets NOTIFY through; nobody is our primary
 		p.metrics.requests[resultRefused].Inc()
 		return dns.RcodeNotImplemented, nil
 	}
 	q := query{Isthmus: p, w: w, req: r, zone: z, name: lower, qtype: r.Question[0].Qtype}
 	m, res := q.answer()
+	if res == resultNXDomain && p.zones.above(lower) {
+		res = resultNoData // an empty non-terminal, whatever kinds the two zones are
+	}
 	if res == resultNXDomain && p.fall.Through(lower) {
 		res = resultFallthrough
 	}
@@ -95,6 +101,7 @@ func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	case q.stale:
 		markStale(m, r, "no news of the cluster")
 	}
+	fitAdditional(m, w, r)
 	_ = w.WriteMsg(m) // a client that went away is nobody's error
 	return m.Rcode, nil
 }

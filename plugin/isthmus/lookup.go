@@ -175,6 +175,13 @@ type watchedStream struct {
 	done  bool
 }
 
+// maxResponse is several times what discovery.MaxAddresses after a long chain
+// of CNAME records take. For each address in a response Go's resolver opens a
+// socket, to put them in order.
+const maxResponse = 8 << 10
+
+var errLargeResponse = errors.New("response is larger than any list of addresses that is taken")
+
 // Read implements net.Conn.
 func (c *watchedStream) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
@@ -186,7 +193,11 @@ func (c *watchedStream) Read(b []byte) (int, error) {
 	if len(c.got) < prefix {
 		return n, err
 	}
-	if end := prefix + int(binary.BigEndian.Uint16(c.got)); len(c.got) >= end {
+	size := int(binary.BigEndian.Uint16(c.got))
+	if size > maxResponse {
+		return 0, errLargeResponse
+	}
+	if end := prefix + size; len(c.got) >= end {
 		c.watch.read(c.got[prefix:end])
 		c.got, c.done = nil, true
 	}

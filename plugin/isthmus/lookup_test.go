@@ -52,6 +52,10 @@ func TestLookup(t *testing.T) {
 		a := netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})
 		forty, fortyAddrs = append(forty, fmt.Sprintf("lb.example. %d A %s", 50+i, a)), append(fortyAddrs, a)
 	}
+	var thousand []string
+	for i := range 1000 {
+		thousand = append(thousand, fmt.Sprintf("lb.example. 60 A 192.0.%d.%d", i/256, i%256))
+	}
 	type answer struct {
 		rcode int
 		rrs   []string
@@ -100,6 +104,12 @@ func TestLookup(t *testing.T) {
 			v6:    answer{rcode: dns.RcodeNameError},
 			want4: found{ttl: unknownTTL, err: errNoAddress},
 			want6: found{ttl: unknownTTL, err: errNoAddress},
+		},
+		{
+			name:    "a thousand addresses",
+			v4:      answer{rrs: thousand},
+			v6:      answer{rcode: dns.RcodeServerFailure},
+			failing: true,
 		},
 		{
 			name:    "failure",

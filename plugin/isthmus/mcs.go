@@ -98,7 +98,7 @@ func parseMCS(rest string) name {
 		return name{}
 	}
 	if strings.HasPrefix(second, "_") {
-		if !isProto(second) || first != "" && (len(first) < 2 || first[0] != '_') {
+		if !isProto(second) || second == labelHTTPS || first != "" && (len(first) < 2 || first[0] != '_') {
 			return name{}
 		}
 		n.kind, n.proto = nameProto, second[1:]
@@ -120,6 +120,7 @@ func (q *query) imported(n name, a *answers) (*dns.Msg, result) {
 	if !i.exists {
 		return nil, resultNXDomain
 	}
+	q.found, q.chosen = a, -1
 	switch n.kind {
 	case nameService:
 		return q.importedService(a, i)
@@ -170,6 +171,7 @@ func (q *query) importedHost(i *imported, n name) (*dns.Msg, result) {
 	case q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
 		return nil, resultNoData
 	}
+	q.chosen = h.candidate
 	if m := q.addressReply(h.way, q.random()); m != nil {
 		q.stale = h.way.stale
 		return m, resultAnswer

@@ -137,6 +137,8 @@ func TestMCS(t *testing.T) {
 		{name: "above the name server", qname: "dns.clusterset.local.", qtype: dns.TypeA},
 
 		{name: "_tcp", qname: "_tcp.user-service.production.svc.clusterset.local.", qtype: dns.TypeSRV},
+		{name: "a URL's port", qname: "_80._https.user-service.production.svc.clusterset.local.", qtype: dns.TypeSRV, rcode: nx},
+		{name: "_https", qname: "_https.user-service.production.svc.clusterset.local.", qtype: dns.TypeHTTPS, rcode: nx},
 		{name: "_udp that no port has", qname: "_udp.user-service.production.svc.clusterset.local.", qtype: dns.TypeSRV, rcode: nx},
 		{name: "_udp of an unnamed port", qname: "_udp.peers.data.svc.clusterset.local.", qtype: dns.TypeSRV, rcode: nx},
 		{name: "unknown port", qname: "_x._tcp.user-service.production.svc.clusterset.local.", qtype: dns.TypeSRV, rcode: nx},

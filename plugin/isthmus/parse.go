@@ -55,6 +55,9 @@ var properties = map[string]property{
 	"fallthrough": (*parser).fallthroughZones,
 }
 
+// repeatable are those that may come more than once.
+var repeatable = []string{"watcher", "mcs"}
+
 type parser struct {
 	*caddy.Controller
 	root     string // of the root plugin, "" for none
@@ -74,11 +77,17 @@ func parse(c *caddy.Controller) (stanza, error) {
 		if err := p.zones(c.RemainingArgs()); err != nil {
 			return stanza{}, err
 		}
+		seen := make(map[string]bool)
 		for c.NextBlock() {
-			read, ok := properties[c.Val()]
+			name := c.Val()
+			read, ok := properties[name]
 			if !ok {
-				return stanza{}, p.unknown(c.Val())
+				return stanza{}, p.unknown(name)
 			}
+			if seen[name] && !slices.Contains(repeatable, name) {
+				return stanza{}, p.Errf("%s is there twice: leave one", name)
+			}
+			seen[name] = true
 			if err := read(p); err != nil {
 				return stanza{}, err
 			}

@@ -108,6 +108,7 @@ func TestParseErrors(t *testing.T) {
 		{"mcs at the root", "isthmus {\n mcs .\n}", `mcs zone "."`},
 		{"mcs with a CIDR", "isthmus {\n mcs 10.0.0.0/8\n}", `mcs zone "10.0.0.0/8": want a domain such as clusterset.local`},
 		{"bad mcs zone", "isthmus {\n mcs a..b\n}", `zone "a..b" is not a domain name`},
+		{"a zone of part of an octet", "isthmus global 0/25.2.0.192.in-addr.arpa {\n watcher a\n insecure\n}", "stands for no address or prefix"},
 		{"only reverse zones", "isthmus 10.0.0.0/8 {\n watcher a\n insecure\n}", "reverse zone 10.in-addr.arpa. needs a zone that its records point to"},
 		{"reverse and MCS zones", "isthmus 10.0.0.0/8 {\n watcher a\n insecure\n mcs clusterset.local\n}", "needs a zone that its records point to"},
 		{"watcher without address", "isthmus {\n watcher\n}", "Testfile:2"},
@@ -124,6 +125,7 @@ func TestParseErrors(t *testing.T) {
 		{"snapshot without directory", "isthmus {\n snapshot\n}", "Testfile:2"},
 		{"negative ttl", "isthmus {\n ttl -1\n}", `ttl "-1": want 0 to 3600 seconds`},
 		{"large ttl", "isthmus {\n ttl 3601\n}", "want 0 to 3600"},
+		{"two ttls", "isthmus {\n watcher a\n ttl 5\n ttl 6\n}", "Testfile:4 - Error during parsing: ttl is there twice: leave one"},
 		{"insecure with an argument", "isthmus {\n insecure yes\n}", "Testfile:2"},
 	}
 	for _, tc := range tests {

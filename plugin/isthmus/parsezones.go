@@ -92,6 +92,9 @@ func (p *parser) finishZones() error {
 			p.out.zones = append(p.out.zones, newZone(origin))
 		case first == nil:
 			return p.Errf("reverse zone %s needs a zone that its records point to: name one, such as global", origin)
+		case !parseReverse(origin).IsValid():
+			// Such as 0/25.2.0.192.in-addr.arpa (RFC 2317), which holds no address.
+			return p.Errf("reverse zone %s stands for no address or prefix: name it by a CIDR, such as 192.0.2.0/25", origin)
 		default:
 			p.out.zones = append(p.out.zones, newReverseZone(origin, first))
 		}

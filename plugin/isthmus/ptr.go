@@ -21,7 +21,7 @@ func (q *query) reverse() (*dns.Msg, result) {
 		return nil, resultServFail // it's built within a second
 	}
 	apex := q.name == q.zone.origin
-	if apex && (q.qtype == dns.TypeSOA || q.qtype == dns.TypeNS) {
+	if apex && (q.qtype == dns.TypeSOA || q.qtype == dns.TypeNS || q.qtype == dns.TypeANY) {
 		return q.apex()
 	}
 	p := parseReverse(q.name)
@@ -52,6 +52,7 @@ func (q *query) reverse() (*dns.Msg, result) {
 // one form that each address has.
 func parseReverse(name string) netip.Prefix {
 	switch {
+	case strings.HasPrefix(name, "."): // an empty label; the wire has none
 	case within(arpa4, name):
 		return parseReverse4(name[:len(name)-len(arpa4)])
 	case within(arpa6, name):

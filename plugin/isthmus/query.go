@@ -76,8 +76,8 @@ func (q *query) answer() (*dns.Msg, result) {
 	switch {
 	case n.kind == nameServerParent,
 		n.kind == nameNamespace && table.Namespace(n.namespace),
-		table.AliasBelow(full),
-		q.zones.above(q.name):
+		q.aboveGateways(n),
+		table.AliasBelow(full):
 		return nil, resultNoData // an empty non-terminal (RFC 8020)
 	}
 	return nil, resultNXDomain
@@ -150,7 +150,7 @@ func (q *query) addresses(a *answers, one int) (*dns.Msg, result) {
 		}
 		counted.tier, q.stale = way.tier, way.stale
 	}
-	q.chosen = one
+	q.found, q.chosen = a, one // found may have been the service in all zones
 	m := q.addressReply(&a.ways[one], r)
 	if m == nil {
 		return nil, resultNoData
@@ -208,18 +208,18 @@ func clientOf(addr net.Addr) netip.Addr {
 func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
 	c := a.entry.Candidates[one]
 	ways := newFinder(a.facts, *a.records, q.view.names.Addrs)
-	way, found := ways.host(clusterRecord(*a.records, c.Cluster), c.Service, host)
+	way, found := ways.host(clusterRecord(*a.records, c.Cluster), c.Service, host, &a.ways[one])
 	switch {
 	case !found && host == labelGatewayPort && a.ways[one].throughGateway():
 		return nil, resultNoData // above the gateways' names
 	case !found:
 		return nil, resultNXDomain
-	case way.reach == locality.Unresolved:
-		return nil, resultServFail
 	case q.qtype == dns.TypeANY && way.reach.OK():
 		return q.minimal()
 	case q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA:
 		return nil, resultNoData
+	case way.reach == locality.Unresolved:
+		return nil, resultServFail
 	}
 	m := q.addressReply(&way, q.random())
 	if m == nil {

@@ -82,18 +82,21 @@ func (n *resolved) schedule(v4, v6 found, err error, names int) {
 		n.pause = 0
 	} else {
 		n.pause = min(max(2*n.pause, retryNames), maxRetryNames)
-		wait = min(wait, max(n.pause, time.Duration(names)*perName))
+		wait = min(wait, apart(max(n.pause, time.Duration(names)*perName)))
 	}
 	n.due = time.Now().Add(wait)
 }
 
-// refresh is the time from a lookup to the next. Up to a tenth more, so that
-// agents which began together drift apart; no less, since a caching name
-// server that is asked shortly before its copy expires only tells the rest.
+// refresh is the time from a lookup that found something to the next.
 func refresh(ttl time.Duration, names int) time.Duration {
 	if ttl == unknownTTL {
 		ttl = refreshUnknown
 	}
-	ttl = min(max(ttl, minRefresh, time.Duration(names)*perName), maxRefresh)
-	return ttl + rand.N(ttl/10)
+	return apart(min(max(ttl, minRefresh, time.Duration(names)*perName), maxRefresh))
 }
+
+// apart makes a wait up to a tenth longer, so that agents which began together,
+// or whose name server failed all of them at once, drift apart; no shorter,
+// since a caching name server that is asked shortly before its copy expires
+// only tells the rest.
+func apart(wait time.Duration) time.Duration { return wait + rand.N(wait/10) }

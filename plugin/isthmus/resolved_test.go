@@ -1,8 +1,11 @@
 package isthmus
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,4 +175,34 @@ func TestResolverRotation(t *testing.T) {
 			require.Equal(t, addrs(part...), got)
 		}
 	})
+}
+
+// Agents whose name server fails them all at the same time don't come back at
+// the same time.
+func TestResolverRetriesApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		different := map[time.Time]bool{}
+		for range 100 {
+			n, failed := &resolved{}, found{err: errors.New("timeout")}
+			n.schedule(failed, failed, failed.err, 1)
+			require.False(t, n.due.Before(time.Now().Add(retryNames)))
+			require.True(t, n.due.Before(time.Now().Add(retryNames+retryNames/10)))
+			different[n.due] = true
+		}
+		require.Greater(t, len(different), 1)
+	})
+}
+
+// A lookup that the end of the link cuts off has failed nobody.
+func TestResolverEndsQuietly(t *testing.T) {
+	var log strings.Builder
+	r := newResolver(discovery.NewTable(), func(ctx context.Context, _, _ string) found {
+		<-ctx.Done()
+		return found{err: ctx.Err()}
+	}, slog.New(slog.NewTextHandler(&log, nil)))
+	r.Addrs("east", "lb.example")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.resolve(ctx, "lb.example")
+	require.Empty(t, log.String())
 }

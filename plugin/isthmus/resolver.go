@@ -188,15 +188,17 @@ func (r *resolver) next(now time.Time) (host string, due bool) {
 	return host, true
 }
 
-func (r *resolver) resolve(ctx context.Context, host string) {
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+func (r *resolver) resolve(running context.Context, host string) {
+	ctx, cancel := context.WithTimeout(running, resolveTimeout)
 	defer cancel()
 	var v4, v6 found
 	var other sync.WaitGroup
 	other.Go(func() { v6 = r.lookup(ctx, "ip6", host).usable() })
 	v4 = r.lookup(ctx, "ip4", host).usable()
 	other.Wait()
-	r.store(host, v4, v6)
+	if running.Err() == nil { // else the lookup failed because we are to end
+		r.store(host, v4, v6)
+	}
 }
 
 // store keeps what a lookup found. Only the first of several failures is

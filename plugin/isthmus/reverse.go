@@ -262,15 +262,32 @@ func (b *reverseBuilder) finish() *reverseIndex {
 		return cmp.Or(x.addr.Compare(y.addr), cmp.Compare(x.name, y.name))
 	})
 	slices.SortFunc(b.hosts, func(x, y addrName[endpointName]) int {
-		return cmp.Or(x.addr.Compare(y.addr), strings.Compare(x.name.cluster, y.name.cluster),
+		return cmp.Or(x.addr.Compare(y.addr), b.compareClusters(x.name.cluster, y.name.cluster),
 			cmp.Compare(x.name.key, y.name.key), strings.Compare(x.name.host, y.name.host))
 	})
 	slices.SortFunc(b.gateways, func(x, y addrName[string]) int {
 		return cmp.Or(x.addr.Compare(y.addr), b.compareClusters(x.name, y.name))
 	})
 	x := b.reverseIndex
-	x.services, x.hosts, x.gateways = slices.Clip(x.services), slices.Clip(x.hosts), slices.Clip(x.gateways)
+	x.services, x.hosts, x.gateways = answerable(x.services), answerable(x.hosts), answerable(x.gateways)
 	return &x
+}
+
+// answerable drops the names of an address that no answer has room for: one
+// cluster can give all of its endpoints the same address.
+func answerable[T any](list []addrName[T]) []addrName[T] {
+	kept := list[:0]
+	var last netip.Addr
+	n := 0
+	for _, named := range list {
+		if n++; named.addr != last {
+			last, n = named.addr, 1
+		}
+		if n <= maxPTR {
+			kept = append(kept, named)
+		}
+	}
+	return slices.Clip(kept)
 }
 
 // compareClusters puts the own cluster first, so that others with the same

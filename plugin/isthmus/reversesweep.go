@@ -56,6 +56,18 @@ func (r *reverser) want(change int32) {
 	}
 }
 
+// prime makes the first index at once if there is something to make it of, so
+// that a stanza which a reload gives its first reverse zone answers for it from
+// its first query, and is as ready as the one before.
+func (r *reverser) prime() {
+	view := r.link.View()
+	if r.current.Load() != nil || view == nil || !r.link.Table().Loaded() {
+		return
+	}
+	x, _ := buildReverse(r.link.Table(), view, r.names.knownAddrs)
+	r.current.CompareAndSwap(nil, x) // Run makes the next one
+}
+
 // Run keeps the index until ctx ends.
 func (r *reverser) Run(ctx context.Context) {
 	tick := time.NewTicker(resolveTick)

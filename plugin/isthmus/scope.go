@@ -42,7 +42,7 @@ func parseScope(n name, head, label string) name {
 		return n
 	}
 	head, directive := cutLast(head)
-	if directive != labelPin && directive != labelPrefer {
+	if directive != labelPin && directive != labelPrefer || endsEscaped(head) {
 		return n.unknown()
 	}
 	if head == "" {
@@ -52,6 +52,13 @@ func parseScope(n name, head, label string) name {
 	n.kind, n.host = nameScope, head
 	n.region, n.prefer = label == labelRegion, directive == labelPrefer
 	return n
+}
+
+// endsEscaped tells whether the dot after s is part of a label, as in "a\.pin":
+// behind an odd number of backslashes. Elsewhere such labels are in no table; a
+// scope's value may be anything.
+func endsEscaped(s string) bool {
+	return (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1
 }
 
 // scopedAlias splits a scope from an alias. No label of a host name begins with

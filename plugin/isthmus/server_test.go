@@ -188,3 +188,29 @@ func TestSetupOpenError(t *testing.T) {
 	err := setup(controller("isthmus {\n watcher a\n insecure\n}", "dns://.:53"))
 	require.ErrorContains(t, err, "plugin/isthmus: Testfile:4 - Error during parsing: key west-agent.key: permission denied")
 }
+
+// A reload that gives a stanza its first reverse zone leaves it ready, and the
+// zone is answered for from the first query.
+func TestReloadWithReverseZone(t *testing.T) {
+	o := replaceOpen(t)
+	l := newLink(ownTable(t, 50_000)) // an index takes a while
+	o.link = func(linkConfig) *fakeLink { return l }
+	port := freeport.Port(t)
+	body := "global.:%[1]s 10.in-addr.arpa.:%[1]s {\n bind 127.0.0.1\n isthmus global. %[2]s {\n watcher 127.0.0.1:1\n insecure\n }\n}\n"
+	i := start(t, fmt.Sprintf(body, port, ""))
+	for range 10 {
+		for _, reverse := range []string{"10.in-addr.arpa.", ""} {
+			next, err := i.Load().Restart(corefile(fmt.Sprintf(body, port, reverse)))
+			require.NoError(t, err)
+			i.Store(next)
+			if reverse == "" {
+				continue
+			}
+			for _, s := range links.links {
+				require.NotNil(t, s.reverse.index())
+			}
+			m := exchange(t, "udp", net.JoinHostPort("127.0.0.1", port), question("1.0.0.10.in-addr.arpa.", dns.TypePTR))
+			require.Equal(t, dns.RcodeSuccess, m.Rcode)
+		}
+	}
+}

@@ -43,18 +43,24 @@ func setup(c *caddy.Controller) error {
 		random:  rand.Uint64,
 	}
 	config := dnsserver.GetConfig(c)
+	place := len(config.Plugin)
+	around.last = func() bool { return len(config.Plugin) == place+1 }
+	if around.check != nil {
+		around.check.remarks = append(around.check.remarks, func() []string { return around.remarks(s) })
+	}
 	config.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		p.Next = next
 		return p
 	})
 	hold(c, shared, func(h *holder) {
-		if s.zones.have(zoneReverse) {
+		if s.zones.haveReverse() {
 			links.wantReverse(h)
+			shared.reverse.prime()
 		}
 		// All plugins of the server block are there now, also those after us.
 		p.server = boundAddrs(config.ListenHosts)
 		p.told = config.Handler("metadata") != nil
-		for _, remark := range links.news(around.remarks(p)) {
+		for _, remark := range links.news(around.remarks(s)) {
 			log.Warning(remark)
 		}
 		if s.link.insecure {

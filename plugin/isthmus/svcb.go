@@ -40,13 +40,23 @@ func (q *query) https(a *answers, one int, n name) (*dns.Msg, result) {
 	return q.bindings(a, one, items)
 }
 
+// hasHTTPS tells whether there is a port for HTTPS: in all clusters that are
+// answered now. If one of them lacks it, records of the others would draw
+// browsers away from it, and any cluster that exports a service of the same name
+// with such a port could have its clients.
 func (a *answers) hasHTTPS(one int, n name) bool {
+	found := false
 	for i, c := range a.entry.Candidates {
-		if (one < 0 || i == one) && webPort(c.Service.Ports, n) != nil {
-			return true
+		if one >= 0 && i != one {
+			continue
 		}
+		has := webPort(c.Service.Ports, n) != nil
+		if !has && one < 0 && a.all.Verdicts[i].In {
+			return false
+		}
+		found = found || has
 	}
-	return false
+	return found
 }
 
 // webPort is the port that a cluster's service speaks HTTPS on: the one with

@@ -145,6 +145,34 @@ func TestBindings(t *testing.T) {
 	}
 }
 
+// A cluster that has a port for HTTPS doesn't draw browsers away from those that
+// are answered and have none; where it is answered itself, it has records.
+func TestHTTPSOfOneCluster(t *testing.T) {
+	table := webTable(t)
+	secure := func(name string) *discovery.Service {
+		s := service("web", name, 1, 1)
+		s.Ports = []discovery.Port{tcpPort("http", 80, 0), tcpPort("https", 443, 0)}
+		return s
+	}
+	apply(t, table, cluster("hostile", westLocality, gateway(15443, "192.0.2.66")), 1, secure("plain"), secure("prefixed"), secure("alone"))
+	p := newPlugin(newLink(table))
+	for qname, want := range map[string][]string{
+		"plain.web.global.":                nil,
+		"_443._https.plain.web.global.":    nil,
+		"hostile.plain.web.global.":        {"2 hostile.plain.web.global. port=15443 ipv4hint=192.0.2.66"},
+		"_8443._https.plain.web.global.":   nil,
+		"alone.web.global.":                {"2 hostile.alone.web.global. port=15443 ipv4hint=192.0.2.66"},
+		"_443._https.prefixed.web.global.": nil, // the own cluster's is 8443
+	} {
+		m, _ := ask(t, p, question(qname, dns.TypeHTTPS))
+		require.Equal(t, want, bindingLines(m), qname)
+	}
+	m, _ := ask(t, p, question("_443._https.plain.web.global.", dns.TypeANY))
+	require.Empty(t, m.Answer)
+	m, _ = ask(t, p, question("prefixed.web.global.", dns.TypeHTTPS))
+	require.Len(t, m.Answer, 3)
+}
+
 // The first record of a priority is drawn by weight, as with SRV: SVCB has none
 // that a client could draw by.
 func TestBindingOrder(t *testing.T) {
@@ -180,7 +208,9 @@ func TestBindingBounds(t *testing.T) {
 	apply(t, table, cluster("x", eastLocality, gateway(443, many...)), 1, s)
 	p := newPlugin(newLink(table))
 	for _, qname := range []string{"shop.web.global.", "_a._tcp.shop.web.global."} {
-		m, _ := ask(t, p, question(qname, dns.TypeSVCB))
+		req := question(qname, dns.TypeSVCB)
+		req.SetEdns0(4096, false)
+		m, _ := ask(t, p, req)
 		require.Len(t, m.Answer, 1)
 		value := m.Answer[0].(*dns.SVCB).Value
 		require.Len(t, value, 2)

@@ -25,11 +25,16 @@ func (r *resolver) sweep(s *sweep) {
 		return
 	}
 	s.seen, s.walked = first, time.Now()
-	r.keep(hostNames(r.table), s)
+	full := r.keep(hostNames(r.table))
+	if full && !s.warned {
+		r.logger.Warn("too many gateway host names, those of clusters with most are not all resolved", "limit", maxNames)
+	}
+	s.warned = full
 }
 
-// keep takes the host names and whose they are.
-func (r *resolver) keep(hosts map[string]string, s *sweep) {
+// keep takes the host names and whose they are, and tells whether there was no
+// room for some since it was called last.
+func (r *resolver) keep(hosts map[string]string) (full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for host, n := range r.names {
@@ -43,10 +48,8 @@ func (r *resolver) keep(hosts map[string]string, s *sweep) {
 			r.addLocked(cluster, host)
 		}
 	}
-	if r.full && !s.warned {
-		r.logger.Warn("too many gateway host names, those of clusters with most are not all resolved", "limit", maxNames)
-	}
-	s.warned, r.full = r.full, false
+	full, r.full = r.full, false
+	return full
 }
 
 // hostNames lists the host names of all gateways in a table, and one cluster

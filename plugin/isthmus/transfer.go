@@ -93,6 +93,9 @@ type zoneTransfer struct {
 func (t *zoneTransfer) hold() (soa dns.SOA) {
 	for range 3 {
 		soa = t.soa(t.zone.origin)
+		if where := t.view.link.View(); where != nil {
+			t.where = where
+		}
 		table := t.view.link.Table()
 		t.parts, t.index = *table.Records(), t.view.reverse.index()
 		t.facts = t.view.outlook.facts(t.where)
@@ -121,10 +124,12 @@ func (t *zoneTransfer) run() {
 		t.addPointers()
 	} else {
 		t.add(t.serverRecords(t.zone.server, dns.TypeANY)...)
-		version := labelVersion + "." + t.zone.origin
-		t.add(&dns.TXT{Hdr: t.headerOf(version, dns.TypeTXT), Txt: []string{t.zone.version()}})
+		if version, ok := t.has(labelVersion); ok {
+			t.add(&dns.TXT{Hdr: t.headerOf(version, dns.TypeTXT), Txt: []string{t.zone.version()}})
+		}
 		t.addGateways()
 	}
+	t.addCuts()
 	for i, e := range t.entries {
 		if t.ended {
 			return
@@ -161,6 +166,20 @@ func (t *zoneTransfer) flush() {
 		t.ended = true
 	}
 	t.piece = nil
+}
+
+// addCuts adds the delegations of the stanza's zones right below this one, without
+// which a secondary of this one alone would deny their names.
+func (t *zoneTransfer) addCuts() {
+	for _, z := range t.zones {
+		if z == t.zone || t.zones.parentSide(z, z.origin) != t.zone {
+			continue
+		}
+		t.add(&dns.NS{Hdr: t.headerOf(z.origin, dns.TypeNS), Ns: z.server})
+		if within(z.origin, z.server) {
+			t.add(t.serverRecords(z.server, dns.TypeANY)...)
+		}
+	}
 }
 
 // has tells whether a name (lower case, without the zone) can be one of the

@@ -105,7 +105,7 @@ func TestTransfer(t *testing.T) {
 			"1.9.1.10.in-addr.arpa. 5 IN PTR orders-0.west.orders.production.global.",
 		}},
 		{"in-addr.arpa.", []string{
-			"in-addr.arpa. 5 IN NS ns.dns.global.",
+			"in-addr.arpa. 5 IN NS ns.dns.global.", "10.in-addr.arpa. 5 IN NS ns.dns.global.",
 			"1.2.0.192.in-addr.arpa. 5 IN PTR central.gateway.global.", "1.2.0.192.in-addr.arpa. 5 IN PTR east.gateway.global.",
 			"2.2.0.192.in-addr.arpa. 5 IN PTR east.gateway.global.",
 		}},
@@ -160,6 +160,8 @@ func TestTransferNestedZones(t *testing.T) {
 		owners = append(owners, rr.Header().Name)
 	}
 	require.Contains(t, owners, "a.outer.global.")
+	require.Contains(t, owners, "inner.global.", "a delegation")
+	require.Contains(t, owners, "ns.dns.inner.global.", "and its glue")
 	require.NotContains(t, owners, "a.inner.global.")
 }
 

@@ -137,14 +137,14 @@ func (t *zoneTransfer) addAddresses(relative string, v4, v6 []net.IP) {
 // addHosts adds the names of a headless service's endpoints in one cluster.
 func (t *zoneTransfer) addHosts(a *answers, one int) {
 	c := a.entry.Candidates[one]
+	record, ways := clusterRecord(t.parts, c.Cluster), newFinder(t.facts, t.parts, t.view.names.Addrs)
 	done := map[string]bool{"": true}
 	for _, e := range c.Service.Endpoints {
 		if done[e.Hostname] {
 			continue
 		}
 		done[e.Hostname] = true
-		ways := newFinder(t.facts, t.parts, t.view.names.Addrs)
-		way, _ := ways.host(clusterRecord(t.parts, c.Cluster), c.Service, e.Hostname)
+		way, _ := ways.host(record, c.Service, e.Hostname, &a.ways[one])
 		t.addAddresses(e.Hostname+"."+c.Cluster+"."+string(a.entry.Key), way.v4, way.v6)
 	}
 }

@@ -34,6 +34,7 @@ func (q *query) why(a *answers) (*dns.Msg, result) {
 	}
 	a = a.anew()
 	order := a.order()
+	order = order[:min(len(order), maxStrings)]
 	lines := make([]string, len(order))
 	for i, c := range order {
 		lines[i] = whyLine(a.candidates[c], a.all.Verdicts[c], &a.ways[c], age(q.view.link, a.candidates[c].Cluster))

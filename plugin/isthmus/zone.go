@@ -92,10 +92,23 @@ func (zs zones) match(name string) *zone {
 	return found
 }
 
-// above tells whether a name has one of the zones below it.
+// parentSide returns the zone that a DS record of a zone's own name would be in:
+// the one above, if that is among the zones as well (RFC 4035 section 3.1.4.1).
+func (zs zones) parentSide(z *zone, name string) *zone {
+	if name != z.origin {
+		return z
+	}
+	if parent := zs.match(name[strings.IndexByte(name, '.')+1:]); parent != nil {
+		return parent
+	}
+	return z
+}
+
+// above tells whether a name is one of the zones' own, seen from the zone above,
+// or has one of them below it.
 func (zs zones) above(name string) bool {
 	for _, z := range zs {
-		if len(z.origin) > len(name) && within(name, z.origin) {
+		if len(z.origin) >= len(name) && within(name, z.origin) {
 			return true
 		}
 	}
@@ -115,9 +128,9 @@ func within(origin, name string) bool {
 	return name[i-1] == '.' && (strings.IndexByte(name, '\\') < 0 || dns.IsSubDomain(origin, name))
 }
 
-// have tells whether one of the zones is of a kind.
-func (zs zones) have(kind zoneKind) bool {
-	return slices.ContainsFunc(zs, func(z *zone) bool { return z.kind == kind })
+// haveReverse tells whether one of the zones is a reverse zone.
+func (zs zones) haveReverse() bool {
+	return slices.ContainsFunc(zs, func(z *zone) bool { return z.kind == zoneReverse })
 }
 
 func (zs zones) origins() []string {

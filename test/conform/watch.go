@@ -32,7 +32,7 @@ func (m *Model) Watch(t testing.TB, a *trust.Authority, listen string) {
 	t.Cleanup(func() { cancel(); w.alive.Wait() })
 	require.NoError(t, os.WriteFile(filepath.Join(w.dir, rootFile), a.CertPEM(), 0o600))
 	own := slices.IndexFunc(m.Clusters, func(c Cluster) bool { return c.Record.Name == m.Viewer.Cluster })
-	w.hub = w.start(m.Clusters[own], listen, m.Viewer)
+	w.start(m.Clusters[own], listen, m.Viewer) // the first is the hub
 	for i, c := range m.Clusters {
 		if i != own {
 			w.start(c, freeport.Addr(t), replica.View{Cluster: c.Record.Name, Locality: c.Record.Locality})
@@ -82,7 +82,7 @@ func (w *watcher) Peers() []replica.Peer {
 	return slices.Clone(w.peers)
 }
 
-func (w *watchers) start(c Cluster, listen string, view replica.View) *watcher {
+func (w *watchers) start(c Cluster, listen string, view replica.View) {
 	w.t.Helper()
 	name := c.Record.Name
 	member := "w0." + name
@@ -110,7 +110,6 @@ func (w *watchers) start(c Cluster, listen string, view replica.View) *watcher {
 	w.alive.Go(func() { _ = r.Run(w.ctx) })
 	w.alive.Go(func() { _ = publisher.Run(w.ctx) })
 	w.alive.Go(func() { _ = publisher.Lead(w.ctx, epochs{}) })
-	return here
 }
 
 // epochs are those of a cluster that was never there before.

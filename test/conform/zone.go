@@ -198,7 +198,7 @@ func (z *Zone) ports(name string, key discovery.Key, ways []way) {
 				z.touch(fmt.Sprintf("_%d._https.%s", p.Port, name))
 			}
 		}
-		z.web(name, target, w)
+		z.web(name, target, w, ways)
 		z.anyPort(name, target, w)
 	}
 }
@@ -212,8 +212,39 @@ func (z *Zone) srv(owner, target string, w *way, p discovery.Port) {
 }
 
 // web adds HTTPS records: for the port that is https best, and at each one's
-// number (plugin's README, "HTTPS and SVCB").
-func (z *Zone) web(name, target string, w *way) {
+// number, if the nearest clusters all have it (plugin's README, "HTTPS and
+// SVCB").
+func (z *Zone) web(name, target string, w *way, ways []way) {
+	nearest := out
+	for i := range ways {
+		if t := ways[i].tier; t != out && (nearest == out || t < nearest) {
+			nearest = t
+		}
+	}
+	allHave := func(numbers ...uint16) bool {
+		for i := range ways {
+			there := ways[i].webPorts()
+			if len(numbers) > 0 {
+				there = slices.DeleteFunc(there, func(p discovery.Port) bool { return !slices.Contains(numbers, p.Port) })
+			}
+			if ways[i].tier == nearest && nearest != out && len(there) == 0 {
+				return false
+			}
+		}
+		return true
+	}
+	for i, p := range w.webPorts() {
+		if i == 0 && allHave() {
+			z.binding(name, dns.TypeHTTPS, target, w, w.places(p))
+		}
+		if allHave(p.Port) {
+			z.binding(fmt.Sprintf("_%d._https.%s", p.Port, name), dns.TypeHTTPS, target, w, w.places(p))
+		}
+	}
+}
+
+// webPorts are the ports that are https, the surest first.
+func (w *way) webPorts() []discovery.Port {
 	rank := func(p discovery.Port) int {
 		switch {
 		case p.Protocol != discovery.TCP:
@@ -229,12 +260,7 @@ func (z *Zone) web(name, target string, w *way) {
 	}
 	ports := slices.DeleteFunc(slices.Clone(w.service.Ports), func(p discovery.Port) bool { return rank(p) == 0 })
 	slices.SortStableFunc(ports, func(a, b discovery.Port) int { return rank(b) - rank(a) })
-	for i, p := range ports {
-		if i == 0 {
-			z.binding(name, dns.TypeHTTPS, target, w, w.places(p))
-		}
-		z.binding(fmt.Sprintf("_%d._https.%s", p.Port, name), dns.TypeHTTPS, target, w, w.places(p))
-	}
+	return ports
 }
 
 // anyPort adds SVCB to a name that tells no port: with the port if there is but

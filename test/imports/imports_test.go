@@ -24,8 +24,11 @@ type listed struct {
 
 // packages are all packages of the module, by path below it.
 func packages(t *testing.T) map[string]listed {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", module+"/...").Output()
-	require.NoError(t, err)
+	list := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", module+"/...")
+	var complaint strings.Builder
+	list.Stderr = &complaint
+	out, err := list.Output()
+	require.NoError(t, err, complaint.String())
 	all := map[string]listed{}
 	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p listed

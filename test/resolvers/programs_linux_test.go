@@ -22,7 +22,8 @@ const (
 	none     = "NODATA or NXDOMAIN"
 )
 
-// kind is what is asked for: addresses of both families or of one, or SRV.
+// kind is what is asked for: addresses of both families or of one, SRV, or the
+// name of an address.
 type kind string
 
 const (
@@ -30,6 +31,7 @@ const (
 	v4   kind = "a"
 	v6   kind = "aaaa"
 	srv  kind = "srv"
+	ptr  kind = "ptr"
 )
 
 // resolver is one way to ask, as programs in a Pod do it.
@@ -68,7 +70,7 @@ func join(lines []string) string {
 // words reads the output of our own lookup programs, of which the errors mean
 // what the map says.
 func words(errors map[string]string) func(kind, string) string {
-	return func(_ kind, output string) string {
+	return func(k kind, output string) string {
 		output = strings.TrimSpace(output)
 		if code, failed := strings.CutPrefix(output, "error "); failed {
 			if word, known := errors[code]; known {
@@ -76,13 +78,26 @@ func words(errors map[string]string) func(kind, string) string {
 			}
 			return output
 		}
-		return join(strings.Split(output, "\n"))
+		lines := strings.Split(output, "\n")
+		for i := range lines {
+			lines[i] = undotted(k, lines[i])
+		}
+		return join(lines)
 	}
+}
+
+// undotted takes the last dot off the name of an address, which some resolvers
+// print and some don't.
+func undotted(k kind, data string) string {
+	if k == ptr {
+		return strings.TrimSuffix(data, ".")
+	}
+	return data
 }
 
 var (
 	status     = regexp.MustCompile(`status: (\w+)`)
-	answerLine = regexp.MustCompile(`(?m)^[^;\s]\S*\s+\d+\s+IN\s+(A|AAAA|SRV)\s+(.*)$`)
+	answerLine = regexp.MustCompile(`(?m)^[^;\s]\S*\s+\d+\s+IN\s+(A|AAAA|SRV|PTR)\s+(.*)$`)
 )
 
 // records reads what dig and kdig print of a message. A truncated one was asked
@@ -91,7 +106,7 @@ func records(k kind, output string) string {
 	var data []string
 	for _, m := range answerLine.FindAllStringSubmatch(output, -1) {
 		if m[1] == rrtype(k) { // SRV brings addresses along
-			data = append(data, strings.TrimSpace(m[2]))
+			data = append(data, undotted(k, strings.TrimSpace(m[2])))
 		}
 	}
 	rcode := status.FindAllStringSubmatch(output, -1)
@@ -117,13 +132,13 @@ func validated(k kind, output string) string {
 	return "not validated: " + output
 }
 
-var nslookupLine = regexp.MustCompile(`(?m)^Address: (\S+)$|service = (.*)$`)
+var nslookupLine = regexp.MustCompile(`(?m)^Address: (\S+)$|(?:service|name) = (.*)$`)
 
 // nslookup prints the server's address first, as "Address:\t…#53".
-func nslookup(_ kind, output string) string {
+func nslookup(k kind, output string) string {
 	var data []string
 	for _, m := range nslookupLine.FindAllStringSubmatch(output, -1) {
-		data = append(data, strings.TrimSpace(m[1]+m[2]))
+		data = append(data, undotted(k, strings.TrimSpace(m[1]+m[2])))
 	}
 	switch {
 	case len(data) > 0:
@@ -141,7 +156,7 @@ func rrtype(k kind) string { return strings.ToUpper(string(k)) }
 // build makes the lookup programs and lists all resolvers.
 func build(t *testing.T, anchor string) []resolver {
 	dir := t.TempDir()
-	addresses, records1, all := []kind{both, v4, v6}, []kind{v4, v6, srv}, []kind{both, v4, v6, srv}
+	addresses, records1, all := []kind{both, v4, v6, ptr}, []kind{v4, v6, srv, ptr}, []kind{both, v4, v6, srv, ptr}
 	libc := words(map[string]string{"EAI_NODATA": nodata, "EAI_NONAME": nxdomain})
 	musl := words(map[string]string{"EAI_NODATA": none, "EAI_NONAME": none})
 	golang := words(map[string]string{"IsNotFound": none})
@@ -173,6 +188,9 @@ func build(t *testing.T, anchor string) []resolver {
 	}
 	tool := func(args ...string) func(kind, string) []string {
 		return func(k kind, name string) []string {
+			if k == ptr {
+				return append(slices.Clone(args), "-x", name)
+			}
 			return append(slices.Clone(args), name, rrtype(k))
 		}
 	}
@@ -184,6 +202,9 @@ func build(t *testing.T, anchor string) []resolver {
 		{"node-lookup", addresses, true, script("lookup"), []string{"node"}, nodeLookup},
 		{"node-resolve", records1, false, script("resolve"), []string{"node"}, node},
 		{"nslookup", records1, true, func(k kind, name string) []string {
+			if k == ptr {
+				return []string{"nslookup", name}
+			}
 			return []string{"nslookup", "-type=" + rrtype(k), name}
 		}, []string{"nslookup"}, nslookup},
 		{"dig", records1, false, tool("dig"), []string{"dig"}, records},

@@ -20,12 +20,13 @@ type service struct {
 	name      string
 	addresses []string
 	headless  bool
+	alias     string
 }
 
 // ours are west's services; east exports elsewhere.
 var (
 	ours = []service{
-		{name: "user-service", addresses: []string{"10.96.0.10"}},
+		{name: "user-service", addresses: []string{"10.96.0.10"}, alias: "users.global"},
 		{name: "six", addresses: []string{"fd00::6"}},
 		{name: "dual", addresses: []string{"10.96.0.7", "fd00::7"}},
 		{name: "forty", addresses: many(40), headless: true},
@@ -44,7 +45,7 @@ func many(n int) []string {
 
 func (s service) yaml() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "apiVersion: v1\nkind: Service\nmetadata: {namespace: production, name: %s, annotations: {isthmus.dev/export: \"true\"}}\n", s.name)
+	fmt.Fprintf(&b, "apiVersion: v1\nkind: Service\nmetadata: {namespace: production, name: %s, annotations: {isthmus.dev/export: \"true\", isthmus.dev/aliases: %q}}\n", s.name, s.alias)
 	endpoints := []string{"10.244.9.9"}
 	if s.headless {
 		b.WriteString("spec: {clusterIP: None, ports: [{name: http, port: 8080}]}\n")
@@ -70,6 +71,9 @@ const clusterLocal = `$ORIGIN cluster.local.
 ns.dns                 5 IN A   10.96.0.2
 kubernetes.default.svc 5 IN A   10.96.0.1
 `
+
+// reverseZones are served beside global, at the harness's port %[1]s too.
+const reverseZones = " global:53 in-addr.arpa:53 ip6.arpa:53 in-addr.arpa:%[1]s ip6.arpa:%[1]s {"
 
 // dnssecPort is where the agent signs its answers.
 const dnssecPort = "5300"
@@ -118,7 +122,8 @@ func startAgent(t *testing.T) (west, east *cluster.Cluster, anchor string) {
 	require.NoError(t, err)
 	corefile := string(text)
 	stanza := corefile[strings.Index(corefile, "    isthmus {"):strings.LastIndexByte(corefile, '}')]
-	corefile = strings.Replace(corefile, " {", " global:53 {", 1)
+	port, _, _ := strings.Cut(strings.TrimPrefix(corefile, "global:"), " ")
+	corefile = strings.Replace(corefile, " {", fmt.Sprintf(reverseZones, port), 1)
 	corefile += fmt.Sprintf(blocks, stanza, west.Dir, key)
 	require.NoError(t, os.WriteFile(west.Corefile(), []byte(corefile), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(west.Dir, "db.cluster.local"), []byte(clusterLocal), 0o600))
@@ -132,6 +137,7 @@ func startAgent(t *testing.T) (west, east *cluster.Cluster, anchor string) {
 		west.Answers(s.name+".production.global.", "TXT", "NODATA") // it exists
 	}
 	west.Answers("elsewhere.production.global.", "A", east.Gateway)
+	west.Answers("2.2.0.192.in-addr.arpa.", "PTR", "east.gateway.global.")
 	anchor = filepath.Join(west.Dir, "anchor.conf")
 	text = fmt.Appendf(nil, "trust-anchors { global. static-key %d %d %d %q; };\n", record.Flags, record.Protocol, record.Algorithm, record.PublicKey)
 	require.NoError(t, os.WriteFile(anchor, text, 0o600))

@@ -3,6 +3,7 @@
 package stock
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,13 +34,8 @@ func main() { coremain.Run() }
 `
 
 func TestPluginInAStockCoreDNS(t *testing.T) {
-	// Below the module, so that it builds with the module's dependencies.
-	dir, err := os.MkdirTemp(".", "program-")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o600))
-
-	deps, err := exec.Command("go", "list", "-deps", "./"+dir).CombinedOutput()
+	overlay := overlaid(t)
+	deps, err := exec.Command("go", "list", "-overlay", overlay, "-deps", "./program").CombinedOutput()
 	require.NoError(t, err, string(deps))
 	require.Contains(t, string(deps), "github.com/isthmus-dns/isthmus/plugin/isthmus")
 	for _, unwanted := range []string{"k8s.io/client-go/", "k8s.io/api/", "github.com/hashicorp/memberlist"} {
@@ -47,11 +43,27 @@ func TestPluginInAStockCoreDNS(t *testing.T) {
 	}
 
 	binary := filepath.Join(t.TempDir(), "coredns")
-	build := exec.Command("go", "build", "-o", binary, "./"+dir)
+	build := exec.Command("go", "build", "-overlay", overlay, "-o", binary, "./program")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
 	out, err = exec.Command(binary, "-plugins").CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Contains(t, strings.Fields(string(out)), "isthmus")
+}
+
+// overlaid lays the program into the module, so that it builds with the
+// module's dependencies, for those commands only that are told so: a folder that
+// comes and goes would break others that list the module's packages meanwhile.
+func overlaid(t *testing.T) (file string) {
+	dir := t.TempDir()
+	source := filepath.Join(dir, "main.go")
+	require.NoError(t, os.WriteFile(source, []byte(program), 0o600))
+	place, err := filepath.Abs(filepath.Join("program", "main.go"))
+	require.NoError(t, err)
+	text, err := json.Marshal(map[string]map[string]string{"Replace": {place: source}})
+	require.NoError(t, err)
+	file = filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(file, text, 0o600))
+	return file
 }

@@ -3,7 +3,7 @@ package locality
 // Tier is the kind of a tier: what its candidates have in common with the
 // viewer. It is a label of metrics and has few values; how many tiers there
 // are, and in which order, is the business of Verdict.Priority.
-type Tier int
+type Tier int8
 
 // The kinds of tiers.
 const (

@@ -1,4 +1,5 @@
 // lookup any|a|aaaa NAME: the addresses that this C library finds, one a line.
+// lookup ptr ADDRESS: the name that it finds.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -20,8 +21,27 @@ static const char *name_of(int err) {
 	return gai_strerror(err);
 }
 
+static int reverse(const char *text) {
+	struct sockaddr_in v4 = {.sin_family = AF_INET};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+	char name[NI_MAXHOST];
+	int err;
+	if (inet_pton(AF_INET, text, &v4.sin_addr) == 1)
+		err = getnameinfo((struct sockaddr *)&v4, sizeof v4, name, sizeof name, NULL, 0, NI_NAMEREQD);
+	else if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1)
+		err = getnameinfo((struct sockaddr *)&v6, sizeof v6, name, sizeof name, NULL, 0, NI_NAMEREQD);
+	else
+		return 2;
+	if (err)
+		printf("error %s\n", name_of(err));
+	else
+		puts(name);
+	return 0;
+}
+
 int main(int argc, char **argv) {
 	if (argc != 3) return 2;
+	if (!strcmp(argv[1], "ptr")) return reverse(argv[2]);
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *all;
 	hints.ai_family = !strcmp(argv[1], "a") ? AF_INET : !strcmp(argv[1], "aaaa") ? AF_INET6 : AF_UNSPEC;
 	int err = getaddrinfo(argv[2], NULL, &hints, &all);

@@ -81,7 +81,7 @@ func assemble(o Options, logs io.Writer) ([]lifecycle.Part, error) {
 		watchers = append(watchers, w)
 		parts = append(parts, lifecycle.Part{
 			Name: "watcher of " + c.name,
-			Run:  func(ctx context.Context) error { return lives(ctx, w, c, o.Out) },
+			Run:  func(ctx context.Context) error { return lives(ctx, w, c, o, log) },
 		})
 	}
 	options := dns.Options{File: "Corefile", Quiet: true, Output: logs, Version: o.Version}
@@ -92,16 +92,30 @@ func assemble(o Options, logs io.Writer) ([]lifecycle.Part, error) {
 	), nil
 }
 
+// rest is the pause before a watcher that ended is started again.
+const rest = 2 * time.Second
+
 // lives runs a watcher. One that was retired ends, and the others go on, as they
-// would elsewhere.
-func lives(ctx context.Context, w *watch.Watcher, c cluster, out io.Writer) error {
-	err := w.Run(ctx)
-	if ctx.Err() != nil || !watch.IsConfig(err) {
-		return err
+// would elsewhere. As Kubernetes does, we start it again, so that it is back
+// when the retirement was undone.
+func lives(ctx context.Context, w *watch.Watcher, c cluster, o Options, log *slog.Logger) error {
+	for told := false; ; told = true {
+		err := w.Run(ctx)
+		if ctx.Err() != nil || !watch.IsConfig(err) {
+			return err
+		}
+		if !told {
+			fmt.Fprintf(o.Out, "The watcher of %s has stopped and is started again every %v, the others go on: %v\n", c.name, rest, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(rest):
+		}
+		if w, err = newWatcher(c, o, log); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintf(out, "The watcher of %s has stopped, the others go on: %v\n", c.name, err)
-	<-ctx.Done()
-	return nil
 }
 
 func newWatcher(c cluster, o Options, log *slog.Logger) (*watch.Watcher, error) {

@@ -29,7 +29,9 @@ func TestFilesAreSound(t *testing.T) {
 		require.Equal(t, c.name, conf.Cluster)
 		require.NoError(t, watch.Check(conf))
 	}
-	require.NoError(t, dns.Check("Corefile"))
+	remarks, err := dns.Check("Corefile")
+	require.NoError(t, err)
+	require.Empty(t, remarks)
 }
 
 func TestWhatIsThereStays(t *testing.T) {

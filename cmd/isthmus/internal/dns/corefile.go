@@ -12,6 +12,8 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 const (
@@ -77,8 +79,9 @@ func unreadable(file string, err error) error {
 	return &CorefileError{File: file, Text: fmt.Sprintf("cannot be read: %v: give a Corefile with -conf", err)}
 }
 
-// blocks groups a Corefile's text by server block and refuses an empty one,
-// which CoreDNS would answer with a server nobody asked for.
+// blocks groups a Corefile's text by server block. It refuses an empty one,
+// which CoreDNS would answer with a server nobody asked for, and one that
+// serves a zone twice.
 func blocks(input caddy.Input) ([]caddyfile.ServerBlock, error) {
 	list, err := caddyfile.Parse(input.Path(), bytes.NewReader(input.Body()), dnsserver.Directives)
 	if err != nil {
@@ -87,25 +90,27 @@ func blocks(input caddy.Input) ([]caddyfile.ServerBlock, error) {
 	if len(list) == 0 {
 		return nil, &CorefileError{File: input.Path(), Text: "holds no server block: write one, as in global:53 { isthmus }"}
 	}
-	return list, nil
+	return list, overlap(input, list)
 }
 
 // Check parses a Corefile and sets its plugins up without starting any, nor
-// listening.
-func Check(file string) error {
+// listening. The remarks are what a start would warn of, each
+// "FILE:LINE: TEXT".
+func Check(file string) (remarks []string, err error) {
 	input, err := read(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return check(input)
 }
 
-func check(input caddy.Input) error {
+func check(input caddy.Input) ([]string, error) {
 	if _, err := blocks(input); err != nil {
-		return err
+		return nil, err
 	}
-	if err := caddy.ValidateAndExecuteDirectives(input, nil, true); err != nil {
-		return locate(input, err)
+	remarks, err := isthmus.Check(input)
+	if err != nil {
+		return nil, locate(input, err)
 	}
-	return nil
+	return remarks, nil
 }

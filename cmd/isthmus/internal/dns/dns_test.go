@@ -189,7 +189,11 @@ func TestMistakes(t *testing.T) {
 		{"unknown plugin", ".:0 {\n  errors\n  forwrd . 192.0.2.1\n}", `Corefile:3: unknown plugin "forwrd": did you mean "forward"?`},
 		{"plugin of CoreDNS that is left out", ".:0 {\n  kubernetes\n}", `Corefile:2: plugin "kubernetes" is CoreDNS's but not in isthmus: see isthmus dns -plugins for what is`},
 		{"nothing like it", ".:0 {\n  xyzzyxyzzy\n}", `Corefile:2: unknown plugin "xyzzyxyzzy": see isthmus dns -plugins for what there is`},
-		{"brace", ".:0 {\n  errors\n", "Corefile:2: Unexpected token 'errors', expecting '}'"},
+		{"brace", ".:0 {\n  errors\n", "Corefile:2: Unexpected token 'errors', expecting '}': the file ends inside a block, a } is missing"},
+		{"brace of a plugin", ".:0 {\n  isthmus {\n    watcher a\n", "Corefile:3: Unexpected EOF: the file ends inside a block, a } is missing"},
+		{"zone in two blocks", "a:1 {\n whoami\n}\nb:1 {\n whoami\n}\nc:1, A.:1 {\n whoami\n}\n", "Corefile:7: a.:1 is served twice: join the two server blocks, or give one another port, bind or view"},
+		{"zone in two blocks, one without bind", "a:1 {\n bind 127.0.0.1\n}\na:1 {\n whoami\n}\n", "Corefile:4: a.:1 is served twice: join the two server blocks, or give one another port, bind or view"},
+		{"zone twice in a block", "a dns://a {\n whoami\n}\n", "Corefile:1: a.:53 is served twice: join the two server blocks, or give one another port, bind or view"},
 		{"argument", ".:0 {\n  errors\n  health a b\n}", "Corefile:3: plugin health: Wrong argument count or unexpected line ending after 'b'"},
 		{"error without a line", ".:0 {\n  errors\n  reload 1s\n}", "Corefile:3: plugin reload: interval value must be greater or equal to 2s"},
 		{"empty", "# nothing\n", "Corefile: holds no server block: write one, as in global:53 { isthmus }"},
@@ -213,6 +217,21 @@ func TestMistakes(t *testing.T) {
 	})
 }
 
+// TestNoOverlap: what looks like a zone that is served twice, and isn't.
+func TestNoOverlap(t *testing.T) {
+	for _, text := range []string{
+		"a:1 {\n whoami\n}\na:2 {\n whoami\n}\n",
+		"a:1 {\n whoami\n}\ntls://a:1 {\n whoami\n}\n",
+		"a:1 {\n bind 127.0.0.1\n whoami\n}\na:1 {\n bind 127.0.0.2\n whoami\n}\n",
+		"a:1 {\n bind lo\n whoami\n}\na:1 {\n bind 127.0.0.2\n whoami\n}\n",
+		"a:1 {\n view v {\n expr true\n }\n whoami\n}\na:1 {\n whoami\n}\n",
+		"a:1 {\n whoami\n}\nb.a:1 {\n whoami\n}\n",
+	} {
+		_, err := Check(corefile(t, text))
+		require.NoError(t, err, text)
+	}
+}
+
 // TestASecondServerIsRefused: CoreDNS alone would share the port with it.
 func TestASecondServerIsRefused(t *testing.T) {
 	port := freeport.Port(t)
@@ -228,10 +247,12 @@ func TestASecondServerIsRefused(t *testing.T) {
 func TestCheckStartsNothing(t *testing.T) {
 	port := freeport.Port(t)
 	file := corefile(t, hosts(port, "192.0.2.1"))
-	require.NoError(t, Check(file))
-	_, err := ask("tcp", port, "a.example.")
+	_, err := Check(file)
+	require.NoError(t, err)
+	_, err = ask("tcp", port, "a.example.")
 	require.Error(t, err)
-	require.ErrorContains(t, Check(corefile(t, ".:0 {\n  health a b\n}")), "Corefile:2: plugin health: ")
+	_, err = Check(corefile(t, ".:0 {\n  health a b\n}"))
+	require.ErrorContains(t, err, "Corefile:2: plugin health: ")
 }
 
 func TestListens(t *testing.T) {

@@ -21,6 +21,8 @@ var (
 	// pluginError is a plugin's that gives no line.
 	pluginError = regexp.MustCompile(`^(?:plugin/([a-z0-9_]+): )+(.*)$`)
 	unknownName = regexp.MustCompile(`^Unknown directive '(.*)'$`)
+	// endsEarly is how caddyfile says that no closing brace came.
+	endsEarly = regexp.MustCompile(`^(Unexpected EOF|Unexpected token '.*', expecting '\}')$`)
 	// listenError is the net package's, through Caddy's "Listen: ".
 	listenError = regexp.MustCompile(`listen (tcp|udp)[46]? (\S+): (?:bind: |socket: )?(.*)$`)
 )
@@ -38,6 +40,9 @@ func locate(input caddy.Input, err error) error {
 		}
 		if u := unknownName.FindStringSubmatch(m[4]); u != nil {
 			at.Text = unknownDirective(u[1])
+		}
+		if endsEarly.MatchString(m[4]) {
+			at.Text += ": the file ends inside a block, a } is missing"
 		}
 		return at
 	}

@@ -176,11 +176,11 @@ func (s *server) reload() {
 // what the health plugin's lame duck needs, then closes the sockets and waits.
 func (s *server) stop() error {
 	s.turn.mu.Lock() // a reload that is going on gets to its end
-	defer s.turn.mu.Unlock()
 	instance := s.current.Swap(nil)
 	awaitServing(instance)
 	errs := instance.ShutdownCallbacks()
 	errs = append(errs, caddy.Stop())
+	s.turn.mu.Unlock() // a reload that waits counts as a part of the instance
 	if caddy.PidFile != "" {
 		errs = append(errs, os.Remove(caddy.PidFile))
 	}

@@ -52,12 +52,15 @@ func (t *turn) end(i *caddy.Instance) {
 func (s *server) follow(i *caddy.Instance) {
 	i.OnRestart = slices.Insert(i.OnRestart, 0, func() error {
 		if err := s.turn.take(i, func() bool { return s.current.Load() == i }); err != nil {
+			// The plugins' hooks would open again what the instance had open,
+			// as the port of its health checks, and nobody would ever close it.
+			i.OnRestartFailed = i.OnRestartFailed[len(i.OnRestartFailed)-1:]
 			return err
 		}
 		awaitServing(i)
 		return nil
 	})
-	i.OnRestartFailed = append(i.OnRestartFailed, func() error {
+	i.OnRestartFailed = append(i.OnRestartFailed, func() error { // the last one
 		s.turn.end(i)
 		return nil
 	})

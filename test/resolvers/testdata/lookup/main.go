@@ -1,5 +1,5 @@
-// lookup any|a|aaaa|srv NAME: what Go's net package finds, one a line. GODEBUG
-// netdns=go or netdns=cgo says by which resolver.
+// lookup any|a|aaaa|srv NAME, or ptr ADDRESS: what Go's net package finds, one a
+// line. GODEBUG netdns=go or netdns=cgo says by which resolver.
 package main
 
 import (
@@ -29,6 +29,9 @@ func main() {
 }
 
 func lookup(ctx context.Context, kind, name string) (lines []string, err error) {
+	if kind == "ptr" {
+		return net.DefaultResolver.LookupAddr(ctx, name)
+	}
 	if kind == "srv" {
 		_, all, err := net.DefaultResolver.LookupSRV(ctx, "", "", name)
 		for _, s := range all {
