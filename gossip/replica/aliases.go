@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // A service may claim up to discovery.MaxAliases hosts, and a part has 200,000
@@ -24,17 +22,8 @@ func aliasCount(key string, record []byte) (count int) {
 	if _, ok := parseServiceKey(key); !ok {
 		return 0
 	}
-	for len(record) > 0 {
-		number, kind, n := protowire.ConsumeTag(record)
-		if n < 0 {
-			break
-		}
-		record = record[n:]
-		if n = protowire.ConsumeFieldValue(number, kind, record); n < 0 {
-			break
-		}
-		record = record[n:]
-		if number == aliasesField {
+	for f := range fields(record) {
+		if f.number == aliasesField {
 			count++
 		}
 	}

@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"cmp"
+	"iter"
 	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -129,24 +130,41 @@ const exportedAtField = 13
 // exportedAt reads when a service was exported from its record, without
 // decoding the rest. Who does not tell comes last.
 func exportedAt(record []byte) int64 {
-	for len(record) > 0 {
-		number, kind, n := protowire.ConsumeTag(record)
-		if n < 0 {
-			break
+	for f := range fields(record) {
+		if f.number != exportedAtField || f.kind != protowire.VarintType {
+			continue
 		}
-		record = record[n:]
-		if number == exportedAtField && kind == protowire.VarintType {
-			if v, n := protowire.ConsumeVarint(record); n >= 0 && int64(v) > 0 {
-				return int64(v)
-			}
-			break
+		if v, n := protowire.ConsumeVarint(f.value); n >= 0 && int64(v) > 0 {
+			return int64(v)
 		}
-		if n = protowire.ConsumeFieldValue(number, kind, record); n < 0 {
-			break
-		}
-		record = record[n:]
+		break
 	}
 	return math.MaxInt64
+}
+
+// recordField is one of an encoded record; its value is encoded as its kind says.
+type recordField struct {
+	number protowire.Number
+	kind   protowire.Type
+	value  []byte
+}
+
+// fields yields those of a record without decoding it, up to the first that is
+// broken.
+func fields(record []byte) iter.Seq[recordField] {
+	return func(yield func(recordField) bool) {
+		for len(record) > 0 {
+			number, kind, n := protowire.ConsumeTag(record)
+			if n < 0 {
+				return
+			}
+			record = record[n:]
+			if n = protowire.ConsumeFieldValue(number, kind, record); n < 0 || !yield(recordField{number, kind, record[:n]}) {
+				return
+			}
+			record = record[n:]
+		}
+	}
 }
 
 // byKey tells whether an item's fate hangs on its key alone.

@@ -40,7 +40,7 @@ func (s *surroundings) remarks(of stanza) []string {
 	say := func(directive, format string, args ...any) {
 		all = append(all, s.at(directive)+": "+fmt.Sprintf(format, args...))
 	}
-	served := origins(s.own.Keys)
+	served := Origins(s.own.Keys...)
 	if plain(served) && !s.has("bufsize") {
 		say(pluginName, "bufsize is missing: without it CoreDNS sends UDP answers as large as clients say, and what is larger than a packet gets lost; add bufsize 1232 to the server block")
 	}
@@ -70,7 +70,7 @@ func (s *surroundings) lost(of stanza, say func(directive, format string, args .
 }
 
 // unasked finds zones that no query comes for.
-func (s *surroundings) unasked(ours zones, served []origin, say func(directive, format string, args ...any)) {
+func (s *surroundings) unasked(ours zones, served []Origin, say func(directive, format string, args ...any)) {
 	var nowhere, blocks []string
 	elsewhere := make(map[string][]string) // by the server block that gets the queries
 	for _, z := range ours {
@@ -80,7 +80,7 @@ func (s *surroundings) unasked(ours zones, served []origin, say func(directive, 
 				blocks = append(blocks, by)
 			}
 			elsewhere[by] = append(elsewhere[by], z.origin)
-		case !slices.ContainsFunc(served, func(o origin) bool { return o.serves(z.origin) }) && !s.renames():
+		case !slices.ContainsFunc(served, func(o Origin) bool { return o.serves(z.origin) }) && !s.renames():
 			nowhere = append(nowhere, z.origin)
 		}
 	}
@@ -106,8 +106,8 @@ func few(list []string) string {
 }
 
 // plain tells whether a server block speaks DNS over UDP.
-func plain(served []origin) bool {
-	return slices.ContainsFunc(served, func(o origin) bool { return o.transport == transport.DNS })
+func plain(served []Origin) bool {
+	return slices.ContainsFunc(served, func(o Origin) bool { return o.Transport == transport.DNS })
 }
 
 // renames tells whether a plugin before us may turn other names into ours.
@@ -115,14 +115,14 @@ func (s *surroundings) renames() bool { return s.has("rewrite") || s.has("autopa
 
 // taken finds a server block that gets a zone's queries instead of ours, ""
 // for none. Where an address or a view decides too, nobody can tell.
-func (s *surroundings) taken(served []origin, zone string) string {
+func (s *surroundings) taken(served []Origin, zone string) string {
 	for _, other := range s.others {
 		if s.has("bind") || s.has("view") || len(other.Tokens["bind"]) > 0 || len(other.Tokens["view"]) > 0 {
 			continue
 		}
-		for _, o := range origins(other.Keys) {
-			from := func(ours origin) bool { return o.takesFrom(ours, zone) }
-			back := func(ours origin) bool { return ours.takesFrom(o, zone) }
+		for _, o := range Origins(other.Keys...) {
+			from := func(ours Origin) bool { return o.takesFrom(ours, zone) }
+			back := func(ours Origin) bool { return ours.takesFrom(o, zone) }
 			if slices.ContainsFunc(served, from) && !slices.ContainsFunc(served, back) {
 				return o.String()
 			}
@@ -134,7 +134,7 @@ func (s *surroundings) taken(served []origin, zone string) string {
 // unsigned finds zones that dnssec would sign without a key of theirs: with
 // none at all it turns NXDOMAIN into an unsigned NODATA, with another zone's
 // it makes signatures that nobody accepts.
-func (s *surroundings) unsigned(ours zones, served []origin, say func(directive, format string, args ...any)) {
+func (s *surroundings) unsigned(ours zones, served []Origin, say func(directive, format string, args ...any)) {
 	if !s.has("dnssec") {
 		return
 	}
@@ -142,7 +142,7 @@ func (s *surroundings) unsigned(ours zones, served []origin, say func(directive,
 	signed, owners, certain := signing(&d)
 	if len(signed) == 0 {
 		for _, o := range served {
-			signed = append(signed, o.zone)
+			signed = append(signed, o.Zone)
 		}
 	}
 	for _, z := range ours {

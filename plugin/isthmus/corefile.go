@@ -3,17 +3,11 @@ package isthmus
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
-	"github.com/coredns/coredns/core/dnsserver"
-	"github.com/coredns/coredns/plugin"
-	coreparse "github.com/coredns/coredns/plugin/pkg/parse"
-	"github.com/coredns/coredns/plugin/pkg/transport"
-	"github.com/miekg/dns"
 )
 
 // surroundings are the Corefile as a stanza of ours sees it: CoreDNS shows a
@@ -83,67 +77,8 @@ func (s *surroundings) at(directive string) string {
 	return fmt.Sprintf("%s:%d", d.File(), d.Line())
 }
 
-// origin is a zone that a server block answers for, and where.
-type origin struct{ transport, zone, port string }
-
-// origins are those of a server block's keys, in the form that CoreDNS gives
-// them (dnsserver.dnsContext.InspectServerBlocks).
-func origins(keys []string) []origin {
-	var all []origin
-	for _, key := range keys {
-		scheme, rest := coreparse.Transport(key)
-		hosts, port, err := plugin.SplitHostPort(rest)
-		if err != nil {
-			continue // CoreDNS has refused it
-		}
-		if port == "" {
-			port = defaultPort(scheme)
-		}
-		for _, host := range hosts {
-			all = append(all, origin{scheme, plugin.Name(host).Normalize(), port})
-		}
-	}
-	return all
-}
-
-func defaultPort(scheme string) string {
-	switch scheme {
-	case transport.TLS:
-		return transport.TLSPort
-	case transport.QUIC:
-		return transport.QUICPort
-	case transport.GRPC:
-		return transport.GRPCPort
-	case transport.HTTPS, transport.HTTPS3:
-		return transport.HTTPSPort
-	}
-	return dnsserver.Port
-}
-
-// String is a server block's key as people write it.
-func (o origin) String() string {
-	s := net.JoinHostPort(o.zone, o.port)
-	if o.transport != transport.DNS {
-		s = o.transport + "://" + s
-	}
-	return s
-}
-
-// serves tells whether queries for a zone, or for a part of it, come to where
-// the origin is.
-func (o origin) serves(zone string) bool {
-	return dns.IsSubDomain(o.zone, zone) || dns.IsSubDomain(zone, o.zone)
-}
-
-// takesFrom tells whether queries for a zone that would come to one origin go
-// to another, which is nearer to it.
-func (o origin) takesFrom(from origin, zone string) bool {
-	return o.transport == from.transport && o.port == from.port && o.zone != from.zone &&
-		dns.IsSubDomain(from.zone, o.zone) && dns.IsSubDomain(o.zone, zone)
-}
-
 // keys writes origins one after the other.
-func keys(all []origin) string {
+func keys(all []Origin) string {
 	var list []string
 	for _, o := range all {
 		list = append(list, o.String())

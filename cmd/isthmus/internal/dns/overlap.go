@@ -8,37 +8,28 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
-	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/pkg/parse"
-)
 
-// place is where a zone is served, but for the address.
-type place struct{ transport, zone, port string }
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
+)
 
 // overlap finds a zone that comes twice at one place without a view to choose
 // by. CoreDNS finds it too, but only when it starts, and names no line.
 func overlap(input caddy.Input, list []caddyfile.ServerBlock) error {
 	type server struct{ host, key string }
-	seen := make(map[place][]server)
+	seen := make(map[isthmus.Origin][]server)
 	for _, b := range list {
 		if len(b.Tokens["view"]) > 0 {
 			continue
 		}
 		for _, key := range b.Keys {
-			scheme, rest := parse.Transport(key)
-			zones, _, err := plugin.SplitHostPort(rest)
-			if err != nil {
-				continue // CoreDNS refuses it
-			}
-			hosts, port := boundTo(listens(b, key))
-			for _, z := range zones {
-				at := place{scheme, plugin.Name(z).Normalize(), port}
+			hosts := boundTo(listens(b, key))
+			for _, at := range isthmus.Origins(key) {
 				for _, host := range hosts {
 					for _, other := range seen[at] {
 						if other.host == host || other.host == "" || host == "" {
 							return &CorefileError{
 								File: input.Path(), Line: secondLine(input, other.key, key),
-								Text: fmt.Sprintf("%s:%s is served twice: join the two server blocks, or give one another port, bind or view", at.zone, port),
+								Text: fmt.Sprintf("%s:%s is served twice: join the two server blocks, or give one another port, bind or view", at.Zone, at.Port),
 							}
 						}
 					}
@@ -50,20 +41,17 @@ func overlap(input caddy.Input, list []caddyfile.ServerBlock) error {
 	return nil
 }
 
-// boundTo returns the hosts of a server block's addresses, "" for all, and
-// their port.
-func boundTo(all []listen) (hosts []string, port string) {
+// boundTo returns the hosts of a server block's addresses, "" for all.
+func boundTo(all []listen) (hosts []string) {
 	for i, where := range all {
 		if where.network != all[0].network || i > 0 && where.address == all[i-1].address {
 			continue
 		}
-		host, p, err := net.SplitHostPort(where.address)
-		if err != nil {
-			continue
+		if host, _, err := net.SplitHostPort(where.address); err == nil {
+			hosts = append(hosts, host)
 		}
-		hosts, port = append(hosts, host), p
 	}
-	return hosts, port
+	return hosts
 }
 
 // secondLine finds the line of a server block's key that comes after another's,

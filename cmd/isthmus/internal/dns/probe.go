@@ -10,10 +10,9 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
-	"github.com/coredns/coredns/core/dnsserver"
-	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/pkg/parse"
 	"github.com/coredns/coredns/plugin/pkg/transport"
+
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 // probe tries to listen where the Corefile says, and closes again. CoreDNS
@@ -73,14 +72,11 @@ func sideListens(b caddyfile.ServerBlock) []listen {
 // listens lists a server block's addresses as far as the text tells them: a
 // "bind" to an interface or with exceptions is for CoreDNS to resolve.
 func listens(b caddyfile.ServerBlock, key string) []listen {
-	scheme, rest := parse.Transport(key)
-	_, port, err := plugin.SplitHostPort(rest)
-	if err != nil {
-		return nil
+	origins := isthmus.Origins(key)
+	if len(origins) == 0 {
+		return nil // CoreDNS refuses it
 	}
-	if port == "" {
-		port = defaultPort(scheme)
-	}
+	scheme, port := origins[0].Transport, origins[0].Port
 	hosts := []string{""}
 	if tokens := b.Tokens["bind"]; len(tokens) > 0 {
 		hosts = nil
@@ -105,20 +101,6 @@ func listens(b caddyfile.ServerBlock, key string) []listen {
 		}
 	}
 	return all
-}
-
-func defaultPort(scheme string) string {
-	switch scheme {
-	case transport.TLS:
-		return transport.TLSPort
-	case transport.QUIC:
-		return transport.QUICPort
-	case transport.GRPC:
-		return transport.GRPCPort
-	case transport.HTTPS, transport.HTTPS3:
-		return transport.HTTPSPort
-	}
-	return dnsserver.Port
 }
 
 func try(where listen) error {
