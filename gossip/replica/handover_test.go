@@ -41,6 +41,55 @@ func TestHandOver(t *testing.T) {
 	require.Equal(t, 2, ready(second.config.Table, "orders", "east"), "before the term ended")
 }
 
+// TestInquiry: a leader that is killed hands nothing over; the next one leads on
+// with what peers have of it all the same, and not with what it had itself.
+func TestInquiry(t *testing.T) {
+	p, n, epochs := newPKI(t), &network{}, &counter{}
+	first := n.start(t, p, "e0.east", "east")
+	second := n.start(t, p, "e1.east", "east")
+	west := n.start(t, p, "w0.west", "west")
+	first.publisher.Update(whole("east", service("user", 1)))
+	first.lead(t, epochs)
+	for _, watcher := range []*node{second, west} {
+		eventually(t, "the first version", func() bool { return ready(watcher.config.Table, "user", "east") == 1 })
+	}
+	n.mu.Lock()
+	n.cut["e1.east"] = true // its messages, not its connections
+	n.mu.Unlock()
+	first.publisher.Update(discovery.Update{Services: []*discovery.Service{service("orders", 2)}})
+	eventually(t, "the second version", func() bool { return ready(west.config.Table, "orders", "east") == 2 })
+	require.Equal(t, -1, ready(second.config.Table, "orders", "east"))
+	n.mu.Lock()
+	delete(n.nodes, "e0.east")
+	n.mu.Unlock()
+	first.stop()
+	second.publisher.Update(whole("east", service("user", 1), service("orders", 2)))
+	second.lead(t, epochs)
+	var own *head
+	eventually(t, "the next term", func() bool {
+		own = second.store.heads.get("east")
+		return own.Epoch == 2
+	})
+	require.Equal(t, 2, ready(second.config.Table, "orders", "east"), "with the first version of the term")
+	require.EqualValues(t, 1, own.Seq)
+}
+
+// TestInquiryEnds: peers that take connections and never answer keep a leader
+// from beginning for a moment only.
+func TestInquiryEnds(t *testing.T) {
+	p, n := newPKI(t), &network{}
+	first := n.start(t, p, "e0.east", "east")
+	n.mu.Lock()
+	for name, cluster := range map[string]string{"w0.west": "west", "s0.south": "south"} {
+		n.nodes[name] = &node{net: n, peer: Peer{Name: name, Cluster: cluster, Addr: silent(t)}}
+		n.cut[name] = true
+	}
+	n.mu.Unlock()
+	first.publisher.Update(whole("east", service("user", 1)))
+	first.lead(t, &counter{})
+	eventually(t, "the first version", func() bool { return ready(first.config.Table, "user", "east") == 1 })
+}
+
 // TestHandOverEnds: a sibling that takes connections and never answers keeps a
 // leader from standing down for a moment only.
 func TestHandOverEnds(t *testing.T) {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -182,7 +183,17 @@ func (p *puller) poke() {
 // wanted now, or given up. What is wanted later does not prolong that. It is
 // false when ctx ended first.
 func (p *puller) caughtUp(ctx context.Context) bool {
+	return p.await(ctx, p.outstanding())
+}
+
+// caughtUpWith is caughtUp for one cluster alone.
+func (p *puller) caughtUpWith(ctx context.Context, cluster string) bool {
 	open := p.outstanding()
+	maps.DeleteFunc(open, func(c string, _ awaited) bool { return c != cluster })
+	return p.await(ctx, open)
+}
+
+func (p *puller) await(ctx context.Context, open map[string]awaited) bool {
 	for {
 		moved := p.prune(open)
 		if len(open) == 0 {

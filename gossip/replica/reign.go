@@ -69,6 +69,7 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 		return err
 	}
 	p.replica.waitSettled(ctx)
+	p.replica.inquire(ctx)
 	if p.replica.judgeName(); p.replica.nameIsTaken() {
 		return ErrNameTaken
 	}
