@@ -42,6 +42,21 @@ const (
 	CheckNone Check = 4
 )
 
+// String is the check's name in records, metrics and the API.
+func (c Check) String() string {
+	switch c {
+	case 0, CheckTCP:
+		return "tcp"
+	case CheckTLS:
+		return "tls"
+	case CheckHTTP:
+		return "http"
+	case CheckNone:
+		return "none"
+	}
+	return "unknown"
+}
+
 // Gateway is an address in front of a cluster that clients elsewhere can
 // reach: either IP addresses or a host name that the viewer resolves.
 type Gateway struct {

@@ -21,7 +21,7 @@ type Config struct {
 	// when Run starts, and holds for the life of the process: the others refuse
 	// another address of a member that they believe alive.
 	Advertise string
-	Join      []string // seeds, host:port; resolved anew at each try
+	Join      []string // seeds, host:port; resolved anew at each try. SetSeeds replaces them
 	Transport Transport
 	Handler   Handler
 	Memory    *Memory // members that an earlier process knew are tried besides the seeds; nil: none
@@ -133,10 +133,8 @@ func (c *Config) Validate() error {
 	if _, _, err := splitHostPort(c.Advertise); err != nil {
 		return fmt.Errorf("advertised address %q: %w", c.Advertise, err)
 	}
-	for _, seed := range c.Join {
-		if _, _, err := splitHostPort(seed); err != nil {
-			return fmt.Errorf("seed %q: %w", seed, err)
-		}
+	if err := validSeeds(c.Join); err != nil {
+		return err
 	}
 	t := c.Tuning
 	t.setDefaults()

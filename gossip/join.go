@@ -63,7 +63,7 @@ func (p *Pool) keepJoined(ctx context.Context, j *joiner) {
 	for {
 		j.round(ctx)
 		wait := p.cfg.Tuning.RejoinInterval
-		if p.lonely() && len(p.cfg.Join)+p.cfg.Memory.Len() > 0 {
+		if p.lonely() && len(*p.seeds.Load())+p.cfg.Memory.Len() > 0 {
 			wait, lonely = min(lonely, wait), min(2*lonely, wait)
 		} else {
 			lonely = firstRetry
@@ -71,6 +71,8 @@ func (p *Pool) keepJoined(ctx context.Context, j *joiner) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-p.rejoin:
+			lonely = firstRetry
 		case <-time.After(jitter(wait)):
 		}
 	}
@@ -92,7 +94,7 @@ func jitter(d time.Duration) time.Duration {
 // round tries every seed that no live member stands for, and some lost members.
 func (j *joiner) round(ctx context.Context) {
 	targets := map[string]bool{}
-	for _, seed := range j.pool.cfg.Join {
+	for _, seed := range *j.pool.seeds.Load() {
 		addrs, err := j.pool.resolve(ctx, seed)
 		j.note(ctx, seed, err)
 		live := j.pool.roster.liveAddrs()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync/atomic"
 
 	"github.com/hashicorp/memberlist"
@@ -19,6 +18,9 @@ type Pool struct {
 	metrics *metrics
 	roster  *roster
 	inbox   *inbox
+
+	seeds  atomic.Pointer[[]string] // host:port, immutable
+	rejoin chan struct{}            // capacity 1: there are other seeds
 
 	ran  atomic.Bool
 	list atomic.Pointer[memberlist.Memberlist] // nil before and after Run
@@ -40,11 +42,11 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	cfg.Tuning.setDefaults()
-	cfg.Join = slices.Clone(cfg.Join)
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver
 	}
-	p := &Pool{cfg: cfg, log: cfg.Logger, roster: newRoster(cfg.Name)}
+	p := &Pool{cfg: cfg, log: cfg.Logger, roster: newRoster(cfg.Name), rejoin: make(chan struct{}, 1)}
+	p.setSeeds(cfg.Join)
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}

@@ -79,8 +79,11 @@ func runDNS(ctx context.Context, o dns.Options) error {
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGUSR1)
 	defer signal.Stop(reload)
-	// As with CoreDNS: it is sent to many a server to make it reload.
-	signal.Ignore(syscall.SIGHUP)
+	// As with CoreDNS, SIGHUP does nothing: it is sent to many a server to make
+	// it reload. Ignore would keep it from a watcher in this process, too.
+	nobody := make(chan os.Signal, 1)
+	signal.Notify(nobody, syscall.SIGHUP)
+	defer signal.Stop(nobody)
 	o.Reload = reload
 	err := dns.Run(ctx, o)
 	var wrong *dns.CorefileError

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,6 +123,8 @@ func TestCommandLines(t *testing.T) {
 		{"run -log-level loud", 2, `isthmus: run: invalid value "loud" for flag -log-level: want debug, info, warn or error`},
 		{"watch extra", 2, `isthmus: unknown command "extra" for "isthmus watch"`},
 		{"watch", 2, "isthmus: watcher.yaml: cannot be read: no such file or directory: give a file with -c"},
+		{"explain", 2, "isthmus: accepts 1 arg(s), received 0"},
+		{"explain a.b --client x", 2, `isthmus: --client "x": want an IP address`},
 		{"dns", 2, "isthmus: Corefile: cannot be read: no such file or directory: give a Corefile with -conf"},
 		{"dns -nonsense", 2, "isthmus: dns: flag provided but not defined: -nonsense; see `isthmus dns -h`"},
 		{"dns extra", 2, `isthmus: dns: unexpected argument "extra"`},
@@ -178,6 +182,7 @@ func TestNothingHalfStarted(t *testing.T) {
 		{"certificate of another cluster", "west-watcher.crt, key: pki/west", "east-watcher.crt, key: pki/east", "watcher.yaml:6: tls.cert: pki/east-watcher.crt names spiffe://prod/cluster/east/watcher, but this is spiffe://prod/cluster/west/watcher; use that cluster's watcher certificate"},
 		{"certificate of an agent", "west-watcher.crt, key: pki/west-watcher", "west-agent.crt, key: pki/west-agent", "watcher.yaml:6: tls.cert: pki/west-agent.crt names spiffe://prod/cluster/west/agent, but this is"},
 		{"certificate of another clusterset", "clusterset: prod", "clusterset: other", `watcher.yaml:6: tls: pki/west-watcher.crt: names clusterset "prod", but the configuration says "other"; use a certificate issued for it`},
+		{"routing", "state: state", "routing: {distribute: [{from: a, to: {b: 90}}]}", "watcher.yaml:7: routing.distribute[0].to: weights sum up to 90, want 100"},
 		{"no folder", "dir: west", "dir: nowhere", "watcher.yaml:4: source.manifests.dir: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -237,6 +242,45 @@ func TestCheckSaysOK(t *testing.T) {
 	require.Len(t, lines, 2, stderr)
 	require.True(t, strings.HasPrefix(lines[0], "isthmus: west/broken.yaml:"), lines[0])
 	require.Equal(t, `isthmus: Corefile:3: plugin isthmus: unknown property "wather", did you mean "watcher"?`, lines[1])
+}
+
+// TestCheckShowsAllMistakes: of routing and health, too, each with its line.
+func TestCheckShowsAllMistakes(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "watcher.yaml", s.config()+`routing:
+  failover:
+    - {from: us-west1, to: [us-west1]}
+  services:
+    - match: payment
+      ordr: latency
+health:
+  timeout: 9s
+`)
+	code, stdout, stderr := run(t, s.dir, "check", "-c", "watcher.yaml")
+	require.Equal(t, 2, code)
+	require.Empty(t, stdout)
+	require.Equal(t, `isthmus: watcher.yaml:11: routing.failover[0].to[0]: "us-west1" can't fail over to itself
+isthmus: watcher.yaml:13: routing.services[0].match: "payment": want NAMESPACE/NAME, where * stands for any letters
+isthmus: watcher.yaml:14: unknown field "ordr" in routing.services[0]: did you mean "order"?
+isthmus: watcher.yaml:16: health.timeout: 9s: want more than 0 and at most the interval, 5s
+`, stderr)
+}
+
+// read waits until the watcher has read its configuration so many times.
+func (s site) read(t *testing.T, least float64) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		response, err := http.Get("http://127.0.0.1:" + s.http + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		_, after, _ := strings.Cut(string(text), "\nisthmus_config_reloads_total{outcome=\"ok\"} ")
+		value, _, _ := strings.Cut(after, "\n")
+		times, _ := strconv.ParseFloat(value, 64)
+		return err == nil && times >= least
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // TestCheckWarns: what a start would warn of is no problem, what it would
@@ -313,6 +357,13 @@ func TestWatchLives(t *testing.T) {
 	code, stdout, stderr = run(t, s.dir, "list", "--addr", url)
 	require.Zero(t, code, stderr)
 	require.Equal(t, "NAMESPACE  NAME  west\nb          a     0/0\n", stdout)
+	code, stdout, stderr = run(t, s.dir, "explain", "a.b.global", "--addr", url)
+	require.Zero(t, code, stderr)
+	require.Regexp(t, `(?m)^a\.b for clients in west \(us-west1/us-west1-a\)$`, stdout)
+	require.Regexp(t, `(?m)^west +out +- +- +0 +0/0 +service +- +- +fresh +[0-9a-z]+ +no ready endpoint$`, stdout)
+	code, _, stderr = run(t, s.dir, "explain", "c.b", "--addr", url)
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, "no cluster exports it")
 	code, stdout, _ = run(t, s.dir, "list", "--addr", url, "-n", "none", "-o", "json")
 	require.Zero(t, code)
 	require.Equal(t, "[]\n", stdout)
@@ -375,9 +426,15 @@ func TestSignals(t *testing.T) {
 				return err == nil && len(answer.Answer) == 1
 			}
 			require.Eventually(t, answered, 20*time.Second, 50*time.Millisecond)
+			if name == "run" {
+				s.read(t, 1) // at the start
+			}
 			for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGHUP} {
 				require.NoError(t, p.cmd.Process.Signal(signal))
 				require.Eventually(t, answered, 5*time.Second, 50*time.Millisecond, "%v", signal)
+			}
+			if name == "run" { // SIGHUP asks the watcher in it
+				s.read(t, 2)
 			}
 			p.end(t)
 		})

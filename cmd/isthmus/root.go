@@ -39,7 +39,7 @@ Try "isthmus demo": three clusters on loopback.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		newWatch(), newDNS(), newRun(), newDemo(),
-		newCheck(), newStatus(), newList(), newRetire(), newPKI(), newVersion(),
+		newCheck(), newStatus(), newList(), newExplain(), newRetire(), newPKI(), newVersion(),
 	)
 	return root
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,7 +24,36 @@ func TestStatusOfDenied(t *testing.T) {
 	}
 	var out bytes.Buffer
 	require.NoError(t, show(&out, "table", s, func(w io.Writer) { statusTable(w, s) }))
-	require.Regexp(t, `(?m)^east +- +- +1\.4 +1m35s +1 +unknown/2 +0$`, out.String())
-	require.Regexp(t, `(?m)^west +- +- +2\.1 +unknown +3 +unknown/0 +1$`, out.String())
-	require.Regexp(t, `(?m)^central +- +- +- +- +- +- +2$`, out.String())
+	require.Regexp(t, `(?m)^east +- +- +1\.4 +1m35s +1 +unknown/2 +- +0$`, out.String())
+	require.Regexp(t, `(?m)^west +- +- +2\.1 +unknown +3 +unknown/0 +- +1$`, out.String())
+	require.Regexp(t, `(?m)^central +- +- +- +- +- +- +- +2$`, out.String())
+}
+
+func TestStatusOfGateways(t *testing.T) {
+	for want, c := range map[string]api.Cluster{
+		"unknown/3 -":         {Gateways: 3},
+		"unknown/2 -":         {Gateways: 2, Checked: &api.Checked{Unknown: 2}},
+		"unknown/0 -":         {},
+		"2/3 41.2ms":          {Gateways: 3, Checked: &api.Checked{Up: 2, Down: 1, RTTSeconds: .0411999}},
+		"0/1 -":               {Gateways: 1, Checked: &api.Checked{Down: 1}},
+		"1/3,unknown=1 230µs": {Gateways: 3, Checked: &api.Checked{Up: 1, Down: 1, Unknown: 1, RTTSeconds: .00023}},
+	} {
+		require.Equal(t, want, gatewaysUp(c)+" "+cmp.Or(rtt(c), "-"))
+	}
+}
+
+// TestStatusOfConfiguration: what is in force, and what of the file is not.
+func TestStatusOfConfiguration(t *testing.T) {
+	table := func(c api.Config) string {
+		var out bytes.Buffer
+		s := api.Status{Config: c}
+		require.NoError(t, show(&out, "table", s, func(w io.Writer) { statusTable(w, s) }))
+		return out.String()
+	}
+	loaded := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	got := table(api.Config{Loaded: loaded, Routing: "default", Health: "every 5s"})
+	require.Contains(t, got, "publishes: false\nrouting: default\ngateway checks: every 5s\nconfiguration: of 2026-01-02 03:04:05 UTC\n\n")
+	got = table(api.Config{Loaded: loaded, Errors: []string{"w.yaml:3: a", "w.yaml:4: b"}, Restart: []string{"http", "tls"}})
+	require.Contains(t, got, "03:04:05 UTC\n  not taken: w.yaml:3: a\n  not taken: w.yaml:4: b\n  needs a restart: http, tls\n\n")
+	require.NotContains(t, table(api.Config{}), "configuration", "of a watcher that doesn't tell")
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +19,13 @@ func newWatch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Run a watcher: publish this cluster's services and follow the others'",
-		Args:  noArgs,
+		Long: `Run a watcher: publish this cluster's services and follow the others'.
+
+When the configuration changes, routing, health, import, gateways, gossip.join
+and locality take effect within a second; the log and "isthmus status" name the
+fields that need a restart. A file with a mistake changes nothing. SIGHUP reads
+it at once.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w, err := newWatcher(file, slog.Level(level))
 			if err != nil {
@@ -42,8 +50,16 @@ func newWatcher(file string, level slog.Level) (*watch.Watcher, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	w, err := watch.New(c, watch.Options{Logger: newLogger(level), Version: moduleVersion()})
+	w, err := watch.New(c, watch.Options{Logger: newLogger(level), Version: moduleVersion(), Reload: hangups()})
 	return w, usage(err)
+}
+
+// hangups ask a watcher to read its configuration again, as they do many a
+// server; it does so by itself when the file changes.
+func hangups() <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c
 }
 
 // runWatcher lives until ctx ends. That another cluster has our name shows only

@@ -13,7 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -33,7 +35,7 @@ type Config struct {
 
 	// Cluster makes the cluster's own record from its nodes and the UID of
 	// its kube-system namespace. It is called by one goroutine, whenever a
-	// node changed; it must not keep or change the nodes. Nil leaves the
+	// node changed and after [Source.Refresh]; it must not keep or change the nodes. Nil leaves the
 	// record as it is.
 	Cluster func(nodes []*corev1.Node, uid string) *discovery.Cluster
 
@@ -85,8 +87,9 @@ type Source struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
-	absent  absence                                      // of the ServiceExport CRD
-	elector atomic.Pointer[leaderelection.LeaderElector] // of the current candidacy
+	queue   atomic.Pointer[workqueue.Typed[cache.ObjectName]] // of the current Run, nil before the first
+	absent  absence                                           // of the ServiceExport CRD
+	elector atomic.Pointer[leaderelection.LeaderElector]      // of the current candidacy
 }
 
 // New makes a Source. It starts nothing and asks the API server nothing.

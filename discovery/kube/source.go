@@ -77,7 +77,17 @@ func (s *Source) watch() (*watch, error) {
 		return nil, err
 	}
 	w.exports = s.exports(w.queue.Add)
+	s.queue.Store(w.queue)
 	return w, nil
+}
+
+// Refresh has the cluster's own record made anew, because what [Config.Cluster]
+// makes it of has changed. It doesn't wait, and does nothing while no Run is
+// under way: the next one begins with it.
+func (s *Source) Refresh() {
+	if queue := s.queue.Load(); queue != nil {
+		queue.Add(clusterRecord)
+	}
 }
 
 // ready waits until the whole cluster is known; false when ctx ended first.

@@ -209,3 +209,37 @@ func BenchmarkLook(b *testing.B) {
 		w.look(key, &discovery.Update{})
 	}
 }
+
+// TestRefresh: the cluster's record is made anew when it is asked for, and goes
+// out when it has changed.
+func TestRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatch(t)
+		var network atomic.Pointer[string]
+		w.source.cfg.Cluster = func(_ []*corev1.Node, uid string) *discovery.Cluster {
+			return &discovery.Cluster{Name: "west", UID: uid, Network: *network.Load()}
+		}
+		set := func(name string) {
+			network.Store(&name)
+			w.source.Refresh()
+			synctest.Wait()
+		}
+		name := "a"
+		network.Store(&name)
+		w.whole()
+		var updates []discovery.Update
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			w.work(func(u discovery.Update) { updates = append(updates, u) })
+		}()
+		set("a")
+		require.Empty(t, updates)
+		set("b")
+		require.Equal(t, []discovery.Update{{Cluster: &discovery.Cluster{Name: "west", Network: "b"}}}, updates)
+		w.queue.ShutDown()
+		<-ended
+		set("c") // nobody listens, and nothing breaks
+		require.Len(t, updates, 1)
+	})
+}

@@ -42,17 +42,24 @@ func (p *part) update(inv *inventory, whole bool) (discovery.Update, bool) {
 	keys, nodes := inv.takeDirty()
 	out := discovery.Update{Whole: whole}
 	if nodes || whole {
-		if c := p.cluster(inv.nodes()); c != nil {
-			if print := fingerprintOf(c); print != p.emittedCluster || whole {
-				p.emittedCluster = print
-				out.Cluster = c
-			}
-		}
+		p.record(inv, &out, whole)
 	}
 	for _, key := range keys {
 		p.service(inv, key, &out)
 	}
 	return out, whole || out.Cluster != nil || len(out.Services)+len(out.Removed) > 0
+}
+
+// record adds the cluster's own record if it changed, or always.
+func (p *part) record(inv *inventory, out *discovery.Update, always bool) {
+	c := p.cluster(inv.nodes())
+	if c == nil {
+		return
+	}
+	if print := fingerprintOf(c); print != p.emittedCluster || always {
+		p.emittedCluster = print
+		out.Cluster = c
+	}
 }
 
 func (p *part) service(inv *inventory, key discovery.Key, out *discovery.Update) {

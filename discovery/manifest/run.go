@@ -53,6 +53,8 @@ func (r *run) loop(ctx context.Context) error {
 			r.event(event, ok)
 		case err, ok := <-faults:
 			r.fault(err, ok)
+		case <-r.refresh:
+			r.publishCluster()
 		case <-timer.C:
 			r.drain()
 			r.tick(time.Now())
@@ -179,6 +181,19 @@ func (r *run) scan() {
 func (r *run) publish() {
 	if update, news := r.part.update(r.files.inv, !r.started); news {
 		r.started = true
+		r.emit(update)
+	}
+}
+
+// publishCluster emits the cluster's record alone: while the directory is lost,
+// what is known of Services may be half of it. Before the whole part was
+// emitted there is nothing to mend.
+func (r *run) publishCluster() {
+	var update discovery.Update
+	if !r.started {
+		return
+	}
+	if r.part.record(r.files.inv, &update, false); update.Cluster != nil {
 		r.emit(update)
 	}
 }

@@ -21,8 +21,8 @@ type Config struct {
 	// replaced while the source runs.
 	Dir string
 	// Cluster makes the cluster's own record; nodes are ordered by name. It is
-	// called from Run, at the start and when a node changed, and gives its
-	// result away.
+	// called from Run, at the start, when a node changed and after Refresh, and
+	// gives its result away.
 	Cluster func(nodes []*corev1.Node) *discovery.Cluster
 	Options export.Options
 	// Keep is a folder for copies of the manifests as they were last good, so
@@ -46,6 +46,7 @@ type Source struct {
 	// rescanEvery is the safety net below file events, which network file
 	// systems don't deliver.
 	rescanEvery time.Duration
+	refresh     chan struct{} // capacity 1
 }
 
 // New checks that the directory exists and can be listed. It starts nothing.
@@ -77,7 +78,7 @@ func New(c Config) (*Source, error) {
 	}
 	return &Source{
 		dir: dir, keep: keep, cluster: c.Cluster, options: c.Options,
-		log: log.With("dir", dir), metrics: m, rescanEvery: 30 * time.Second,
+		log: log.With("dir", dir), metrics: m, rescanEvery: 30 * time.Second, refresh: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -91,6 +92,15 @@ func (s *Source) Run(ctx context.Context, emit func(discovery.Update)) error {
 	r := s.newRun(emit)
 	defer r.unwatch()
 	return r.loop(ctx)
+}
+
+// Refresh has the cluster's own record made anew, because what Config.Cluster
+// makes it of has changed. It doesn't wait.
+func (s *Source) Refresh() {
+	select {
+	case s.refresh <- struct{}{}:
+	default:
+	}
 }
 
 func (s *Source) newRun(emit func(discovery.Update)) *run {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,6 +162,25 @@ func TestEmptyDirectoryIsAnEmptyPart(t *testing.T) {
 	r.until()
 	require.True(t, r.last().Whole)
 	require.NotNil(t, r.last().Cluster)
+}
+
+func TestRefreshWakesTheSource(t *testing.T) {
+	var network atomic.Value
+	network.Store("a")
+	source, err := manifest.New(manifest.Config{Dir: t.TempDir(), Cluster: func([]*corev1.Node) *discovery.Cluster {
+		return &discovery.Cluster{Name: "west", Network: network.Load().(string)}
+	}})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	updates, done := make(chan discovery.Update), make(chan error, 1)
+	go func() { done <- source.Run(ctx, func(u discovery.Update) { updates <- u }) }()
+	require.Equal(t, "a", (<-updates).Cluster.Network)
+	network.Store("b")
+	source.Refresh()
+	source.Refresh() // doesn't wait
+	require.Equal(t, "b", (<-updates).Cluster.Network)
+	cancel()
+	require.NoError(t, <-done)
 }
 
 func TestOnlyWhatChangedIsEmitted(t *testing.T) {

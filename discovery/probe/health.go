@@ -25,6 +25,9 @@ func DefaultHealth() Health {
 	return Health{Interval: 5 * time.Second, Timeout: 2 * time.Second, Unhealthy: 3, Healthy: 2}
 }
 
+// MaxThreshold is the greatest Unhealthy and Healthy.
+const MaxThreshold = 100
+
 const (
 	// grace is what the contract allows beyond Interval × Unhealthy until a
 	// dead gateway is out of the answers.
@@ -33,9 +36,8 @@ const (
 	// check that starts late, the publication, the way to the agents.
 	reserve = 300 * time.Millisecond
 	// minInterval keeps a slip of the pen ("5ms") from being an attack.
-	minInterval   = 100 * time.Millisecond
-	maxInterval   = time.Hour
-	maxThresholds = 100
+	minInterval = 100 * time.Millisecond
+	maxInterval = time.Hour
 	// early is the greatest part by which a check comes before its time, so
 	// that probers and targets that started together drift apart. Never later:
 	// that would break the promise.
@@ -68,20 +70,34 @@ func healthOf(own, prober Health) Health {
 	return prober
 }
 
-// Validate says what is wrong; zero fields stand for the defaults. Besides
-// mistakes it refuses a timeout that is too long for the promise that a dead
-// target is down within Interval × Unhealthy + 1 s.
+// FieldError says what is wrong with one field of a Health.
+type FieldError struct {
+	Field string // as in watcher.yaml: interval, timeout, unhealthy or healthy
+	Text  string
+}
+
+// Error implements error.
+func (e *FieldError) Error() string { return "health: " + e.Field + " " + e.Text }
+
+// Validate says what is wrong first, as a *FieldError; zero fields stand for the
+// defaults. Besides mistakes it refuses a timeout that is too long for the
+// promise that a dead target is down within Interval × Unhealthy + 1 s.
 func (h Health) Validate() error {
 	h = h.or(DefaultHealth())
+	wrong := func(field, format string, args ...any) error {
+		return &FieldError{Field: field, Text: fmt.Sprintf(format, args...)}
+	}
 	switch {
 	case h.Interval < minInterval || h.Interval > maxInterval:
-		return fmt.Errorf("health: interval %s: want %s to %s", h.Interval, minInterval, maxInterval)
+		return wrong("interval", "%s: want %s to %s", h.Interval, minInterval, maxInterval)
 	case h.Timeout <= 0 || h.Timeout > h.Interval:
-		return fmt.Errorf("health: timeout %s: want more than 0 and at most the interval, %s", h.Timeout, h.Interval)
-	case h.Unhealthy < 1 || h.Unhealthy > maxThresholds || h.Healthy < 1 || h.Healthy > maxThresholds:
-		return fmt.Errorf("health: thresholds %d and %d: want 1 to %d", h.Unhealthy, h.Healthy, maxThresholds)
+		return wrong("timeout", "%s: want more than 0 and at most the interval, %s", h.Timeout, h.Interval)
+	case h.Unhealthy < 1 || h.Unhealthy > MaxThreshold:
+		return wrong("unhealthy", "%d: want 1 to %d", h.Unhealthy, MaxThreshold)
+	case h.Healthy < 1 || h.Healthy > MaxThreshold:
+		return wrong("healthy", "%d: want 1 to %d", h.Healthy, MaxThreshold)
 	case h.period() < h.Interval/2:
-		return fmt.Errorf("health: timeout %s is too long for %d checks to fail within %s × %d + %s", h.Timeout, h.Unhealthy, h.Interval, h.Unhealthy, grace)
+		return wrong("timeout", "%s is too long for %d checks to fail within %s × %d + %s", h.Timeout, h.Unhealthy, h.Interval, h.Unhealthy, grace)
 	}
 	return nil
 }

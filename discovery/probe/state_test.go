@@ -113,8 +113,8 @@ func TestHealthValidate(t *testing.T) {
 		{Health{Interval: 2 * time.Hour}, "interval 2h0m0s"},
 		{Health{Timeout: 6 * time.Second}, "at most the interval"},
 		{Health{Timeout: -1}, "timeout -1ns"},
-		{Health{Unhealthy: -1}, "thresholds -1 and 2"},
-		{Health{Healthy: 101}, "thresholds 3 and 101"},
+		{Health{Unhealthy: -1}, "unhealthy -1: want 1 to 100"},
+		{Health{Healthy: 101}, "healthy 101: want 1 to 100"},
 		{Health{Timeout: 5 * time.Second}, "timeout 5s is too long for 3 checks to fail within 5s × 3 + 1s"},
 	}
 	for _, tc := range tests {

@@ -52,18 +52,21 @@ type Dialer func(ctx context.Context, to Peer) (net.Conn, error)
 // Replica is a watcher's copy of the clusterset's table: it takes part in
 // keeping all copies equal, and serves its own to peers and agents.
 type Replica struct {
-	config  Config
-	cluster string
-	log     *slog.Logger
-	metrics *metrics
-	warner  *warner
-	store   *store
-	feed    *feed
-	puller  *puller
-	resumer *resumer
-	conns   *conns
-	network atomic.Pointer[Network]
-	view    atomic.Pointer[View]
+	config   Config
+	cluster  string
+	log      *slog.Logger
+	metrics  *metrics
+	warner   *warner
+	store    *store
+	feed     *feed
+	puller   *puller
+	resumer  *resumer
+	conns    *conns
+	network  atomic.Pointer[Network]
+	view     atomic.Pointer[View]
+	gateways *gatewayBoard
+	moved    chan struct{} // capacity 1: members came or went
+	yielded  chan struct{} // capacity 1: what siblings said and we did not listen to is wanted now
 
 	random    func(n int) int      // rand.IntN; a test's own
 	overtaken chan struct{}        // capacity 1: a peer or an agent has brought a newer version of our own part
@@ -113,6 +116,7 @@ func New(c Config) (*Replica, error) {
 	r.puller = newPuller(r)
 	r.resumer, r.conns = newResumer(r.store), newConns(r.dial)
 	r.view.Store(&c.Viewer)
+	r.gateways, r.moved, r.yielded = newGatewayBoard(c.Limits), make(chan struct{}, 1), make(chan struct{}, 1)
 	return r, nil
 }
 
@@ -240,6 +244,10 @@ func (r *Replica) Heard(cluster string) (time.Time, bool) { return r.store.heads
 func (r *Replica) PeersChanged() {
 	r.conns.retain(r.peers())
 	r.puller.retry()
+	select {
+	case r.moved <- struct{}{}:
+	default:
+	}
 }
 
 // refused handles an announcement that was not taken.

@@ -38,11 +38,12 @@ const (
 // server answers pulls and streams from a replica's store.
 type server struct {
 	wire.UnimplementedReplicaServer
-	replica *Replica
-	pulls   chan struct{}
-	shares  *shares
-	streams chan struct{}
-	ending  context.Context // Serve's, so that streams end with it
+	replica  *Replica
+	pulls    chan struct{}
+	shares   *shares
+	streams  chan struct{}
+	siblings chan struct{}
+	ending   context.Context // Serve's, so that streams end with it
 }
 
 // Serve answers peers and agents on connections of a listener, whose TLS
@@ -57,6 +58,7 @@ func (r *Replica) serve(ctx context.Context, l net.Listener, pullLimit time.Dura
 	s := &server{
 		replica: r, ending: ctx, shares: newShares(r.cluster),
 		pulls: make(chan struct{}, servedPulls), streams: make(chan struct{}, maxStreams),
+		siblings: make(chan struct{}, 2*maxSiblings), // a stream that broke may not have ended yet
 	}
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxRPC), grpc.MaxSendMsgSize(maxRPC), grpc.MaxConcurrentStreams(16),
@@ -220,10 +222,14 @@ func (s *server) Subscribe(req *wire.SubscribeRequest, stream grpc.ServerStreami
 			return err
 		}
 	}
+	news := r.gateways.load()
+	if err := sendGateways(stream, news.since(nil)); err != nil {
+		return err
+	}
 	if err := stream.Send(&wire.StreamMessage{Body: &wire.StreamMessage_Synced{Synced: &wire.Synced{}}}); err != nil {
 		return err
 	}
-	return s.relay(stream, box)
+	return s.relay(stream, box, news)
 }
 
 // waitCurrent waits until our table may be taken for the whole; false when
@@ -237,8 +243,17 @@ func (s *server) waitCurrent(ctx context.Context) bool {
 
 var errStopping = errors.New("watcher is stopping")
 
-// relay sends what comes until either side ends.
-func (s *server) relay(stream grpc.ServerStreamingServer[wire.StreamMessage], box *mailbox) error {
+// sendGateways sends what there is to say of gateways, if there is.
+func sendGateways(stream grpc.ServerStreamingServer[wire.StreamMessage], m *wire.GatewayStates) error {
+	if m == nil {
+		return nil
+	}
+	return stream.Send(&wire.StreamMessage{Body: &wire.StreamMessage_GatewayStates{GatewayStates: m}})
+}
+
+// relay sends what comes until either side ends. Gateways were told up to some
+// news.
+func (s *server) relay(stream grpc.ServerStreamingServer[wire.StreamMessage], box *mailbox, told *gatewayNews) error {
 	for {
 		select {
 		case <-stream.Context().Done():
@@ -246,6 +261,12 @@ func (s *server) relay(stream grpc.ServerStreamingServer[wire.StreamMessage], bo
 		case <-s.ending.Done():
 			return status.Error(codes.Unavailable, errStopping.Error())
 		case <-box.ready:
+		case <-told.outdated:
+			news := s.replica.gateways.load()
+			if err := sendGateways(stream, news.since(told)); err != nil {
+				return err
+			}
+			told = news
 		}
 		for _, m := range box.take() {
 			if err := stream.Send(m); err != nil {

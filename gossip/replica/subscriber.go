@@ -42,6 +42,7 @@ type Subscriber struct {
 	puller    *puller
 	resumer   *resumer
 	view      atomic.Pointer[View]
+	gateways  agentGateways
 	conn      atomic.Pointer[grpc.ClientConn] // of the current session
 	connected atomic.Bool
 	dirty     atomic.Bool // the table differs from the copy on disk
@@ -164,6 +165,7 @@ func (s *Subscriber) session(ctx context.Context, addr string) error {
 	defer func() {
 		cancel()
 		s.connected.Store(false)
+		s.gateways.leave()
 		s.conn.Store(nil)
 		_ = conn.Close()
 	}()
@@ -233,6 +235,10 @@ func (s *Subscriber) handle(m *wire.StreamMessage) *head {
 	case *wire.StreamMessage_Forget:
 		s.store.forget(body.Forget.GetCluster())
 		s.dirty.Store(true)
+	case *wire.StreamMessage_GatewayStates:
+		if err := s.gateways.take(body.GatewayStates, s.config.Limits); err != nil {
+			s.refuse("", err)
+		}
 	}
 	return nil
 }

@@ -16,10 +16,16 @@ type View struct {
 	Cluster  string
 	Network  string
 	Locality discovery.Locality
+	// Routing is the cluster's routing policy as package locality encodes it.
+	// It means nothing here, and is bounded by MaxRouting.
+	Routing string
 }
 
+// MaxRouting is the length of the longest routing policy, in octets.
+const MaxRouting = 64 << 10
+
 func (v View) encode() *wire.Viewer {
-	return &wire.Viewer{Cluster: v.Cluster, Network: v.Network, Locality: encodeLocality(v.Locality)}
+	return &wire.Viewer{Cluster: v.Cluster, Network: v.Network, Locality: encodeLocality(v.Locality), Routing: v.Routing}
 }
 
 // viewer is all that agents are told of the cluster.
@@ -50,7 +56,10 @@ func (r *Replica) tellViewer() {
 }
 
 func decodeView(w *wire.Viewer) (*View, error) {
-	v := &View{Cluster: w.GetCluster(), Network: w.GetNetwork(), Locality: decodeLocality(w.GetLocality())}
+	v := &View{Cluster: w.GetCluster(), Network: w.GetNetwork(), Locality: decodeLocality(w.GetLocality()), Routing: w.GetRouting()}
+	if len(v.Routing) > MaxRouting {
+		return nil, fmt.Errorf("viewer: routing policy of %d octets: %w", len(v.Routing), errTooLarge)
+	}
 	record := discovery.Cluster{Name: v.Cluster, Network: v.Network, Locality: v.Locality}
 	if err := record.Validate(); err != nil {
 		return nil, fmt.Errorf("viewer: %w", err)
@@ -58,11 +67,18 @@ func decodeView(w *wire.Viewer) (*View, error) {
 	return v, nil
 }
 
+// View is what agents are told of the cluster; the pointer is the same until it
+// is set anew.
+func (r *Replica) View() *View { return r.view.Load() }
+
 // SetView changes what agents are told of the cluster, now and when they come.
+// One caller at a time.
 func (r *Replica) SetView(v View) {
-	if old := r.view.Swap(&v); old == nil || *old != v {
-		r.tellViewer()
+	if *r.view.Load() == v { // the pointer, too, stays the same
+		return
 	}
+	r.view.Store(&v)
+	r.tellViewer()
 }
 
 func (s *Subscriber) setView(w *wire.Viewer) {

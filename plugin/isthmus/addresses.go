@@ -27,19 +27,25 @@ type addresses struct { // two lines of the processor's cache
 	// partial tells that these are the endpoints of one topology zone, of a
 	// cluster that may have others elsewhere.
 	partial bool
-	// tier is the verdict's for the candidate that the addresses belong to: a
-	// query that reads them needs no other line of the cache for it.
-	tier locality.Tier
+	// stale and reason are the verdict's, as tier is.
+	stale  bool
+	reason locality.Reason
 	// gatewayPort is the own port of the gateways, of the first one if they
 	// differ; 0 when it names none.
 	gatewayPort uint16
-	v4, v6      []net.IP
+	// priority is the tier's number, MaxPriorities for a candidate that is out.
+	priority uint16
+	// tier is the verdict's for the candidate that the addresses belong to: a
+	// query that reads them needs no other line of the cache for it.
+	tier   locality.Tier
+	v4, v6 []net.IP
 	// shares4 and shares6 divide v4 and v6 among gateways of different weight;
 	// nil where all weigh the same.
 	shares4, shares6 []share
 	// ports divide the gateways by the port that they listen on; nil where all
 	// have the same.
 	ports []gatewayPort
+	checked
 }
 
 // share is one gateway's part of the answers.
@@ -53,29 +59,45 @@ type share struct {
 // name that is denied for good. It must not wait.
 type hostAddrs func(cluster, host string) (addrs []netip.Addr, ok bool)
 
-// reachService finds the way to a service of cluster c: its own addresses in
-// the viewer's cluster, its endpoints on a shared network, else its gateways.
-// Of another cluster's addresses only those that are fit count.
-func reachService(view *View, c *discovery.Cluster, s *discovery.Service, fit fitness, lookup hostAddrs) addresses {
-	if view.Cluster != "" && view.Cluster == c.Name {
+// finder finds the ways to clusters.
+type finder struct {
+	*facts
+	fit    fitness // of other clusters' addresses only those that are fit count
+	lookup hostAddrs
+}
+
+func newFinder(f *facts, records []*discovery.Cluster, lookup hostAddrs) finder {
+	return finder{facts: f, fit: fitnessFor(f.view, records), lookup: lookup}
+}
+
+// service finds the way to a service of cluster c: its own addresses in the
+// viewer's cluster, its endpoints on a shared network, else its gateways.
+func (f *finder) service(c *discovery.Cluster, s *discovery.Service) addresses {
+	if f.view.Cluster != "" && f.view.Cluster == c.Name {
 		addrs := s.ClusterIPs
 		if s.Kind != discovery.KindClusterIP || len(addrs) == 0 {
 			addrs = readyEndpoints(s)
 		}
 		return collect(locality.ByService, locality.NoAddress, addrs)
 	}
-	if c.SharesNetwork(view.Network) {
-		if a := collect(locality.ByEndpoint, locality.NoAddress, fit.keep(readyEndpoints(s))); a.reach.OK() {
-			return a
-		}
+	if !c.SharesNetwork(f.view.Network) {
+		return f.throughGateways(c, s)
 	}
-	return reachGateways(c, s, fit, lookup)
+	a := f.throughGateways(c, s)
+	if direct := collect(locality.ByEndpoint, locality.NoAddress, f.fit.keep(readyEndpoints(s))); direct.reach.OK() {
+		direct.checked = a.checked // endpoints are not measured; they are as far away as the gateways
+		return direct
+	}
+	if a.reach == locality.NoGateway && s.Ready() == 0 {
+		a.reach = locality.NoAddress // it needs no gateway once an endpoint is ready
+	}
+	return a
 }
 
-// reachHost finds the way to one named endpoint of a headless service: its
+// host finds the way to one named endpoint of a headless service: its
 // addresses, or, where it can't be reached itself, the way to its service. found
 // is false when the service has no endpoint of that name.
-func reachHost(view *View, c *discovery.Cluster, s *discovery.Service, host string, fit fitness, service *addresses) (a addresses, found bool) {
+func (f *finder) host(c *discovery.Cluster, s *discovery.Service, host string, service *addresses) (a addresses, found bool) {
 	if s.Kind != discovery.KindHeadless {
 		return addresses{}, false
 	}
@@ -92,24 +114,28 @@ func reachHost(view *View, c *discovery.Cluster, s *discovery.Service, host stri
 	switch {
 	case !found || len(ready) == 0:
 		return addresses{}, found
-	case view.Cluster != "" && view.Cluster == c.Name:
+	case f.view.Cluster != "" && f.view.Cluster == c.Name:
 		return collect(locality.ByService, locality.NoAddress, ready), true
-	case c.SharesNetwork(view.Network):
-		return collect(locality.ByEndpoint, locality.NoAddress, fit.keep(ready)), true
+	case c.SharesNetwork(f.view.Network):
+		return collect(locality.ByEndpoint, locality.NoAddress, f.fit.keep(ready)), true
 	}
 	return *service, true
 }
 
-func reachGateways(c *discovery.Cluster, s *discovery.Service, fit fitness, lookup hostAddrs) addresses {
+// throughGateways finds the way through a service's gateways. Addresses that are
+// down are left out as long as there are others.
+func (f *finder) throughGateways(c *discovery.Cluster, s *discovery.Service) addresses {
 	gateways := c.GatewaysFor(s)
 	found := make([]foundGateway, len(gateways))
 	room4, room6 := maxAddresses, maxAddresses
 	for i := range gateways {
-		found[i] = findGateway(c, &gateways[i], fit, lookup)
+		found[i] = f.findGateway(c, s, &gateways[i])
 		found[i].limit(&room4, &room6)
 	}
-	a := gather(found)
-	a.ports = dividePorts(found)
+	left := standing(found)
+	a := gather(left)
+	a.ports = dividePorts(found, left)
+	a.checked = together(found)
 	return a
 }
 
@@ -118,19 +144,23 @@ type foundGateway struct {
 	*discovery.Gateway
 	addrs                   []netip.Addr
 	pending, refused, empty bool // why some are missing
+	// down are those of addrs that don't answer; the others are up or unknown.
+	down []netip.Addr
+	checked
 }
 
-func findGateway(c *discovery.Cluster, g *discovery.Gateway, fit fitness, lookup hostAddrs) foundGateway {
-	f := foundGateway{Gateway: g, addrs: g.Addresses}
+func (f *finder) findGateway(c *discovery.Cluster, s *discovery.Service, g *discovery.Gateway) foundGateway {
+	found := foundGateway{Gateway: g, addrs: g.Addresses}
 	if len(g.Addresses) == 0 && g.Hostname != "" {
 		var ok bool
-		f.addrs, ok = lookup(c.Name, g.Hostname)
-		f.pending, f.empty = !ok, ok && len(f.addrs) == 0
+		found.addrs, ok = f.lookup(c.Name, g.Hostname)
+		found.pending, found.empty = !ok, ok && len(found.addrs) == 0
 	}
-	known := len(f.addrs)
-	f.addrs = fit.keep(f.addrs)
-	f.refused = len(f.addrs) < known
-	return f
+	known := len(found.addrs)
+	found.addrs = f.fit.keep(found.addrs)
+	found.refused = len(found.addrs) < known
+	f.ask(&found, c.Name, g.CheckPort(s))
+	return found
 }
 
 // limit drops the addresses that find no room. A cluster may name 4,096 of them,

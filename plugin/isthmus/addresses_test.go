@@ -67,7 +67,8 @@ func TestReachService(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			require.NoError(t, tc.s.Validate())
-			got := reachService(view, tc.c, tc.s, discovery.Fit, tc.lookup)
+			ways := finder{facts: &facts{view: view}, fit: discovery.Fit, lookup: tc.lookup}
+			got := ways.service(tc.c, tc.s)
 			require.Equal(t, tc.reach, got.reach)
 			var v4, v6 []string
 			for _, ip := range got.v4 {
@@ -95,16 +96,18 @@ func TestReachHost(t *testing.T) {
 	flat.Network = "net"
 	view := &View{Cluster: "west", Network: "net"}
 	service := collect(locality.ByGateway, locality.NoGateway, addrs("192.0.2.8"))
+	none := func(_, _ string) ([]netip.Addr, bool) { return nil, false }
+	ways := finder{facts: &facts{view: view}, fit: discovery.Fit, lookup: none}
 
-	got, found := reachHost(view, east, s, "a", discovery.Fit, &service)
+	got, found := ways.host(east, s, "a", &service)
 	require.True(t, found)
 	require.Equal(t, locality.ByGateway, got.reach)
 	require.Equal(t, "192.0.2.8", got.v4[0].String())
-	got, _ = reachHost(view, flat, s, "a", discovery.Fit, &service)
+	got, _ = ways.host(flat, s, "a", &service)
 	require.Equal(t, "10.9.0.1", got.v4[0].String())
-	got, found = reachHost(view, flat, s, "b", discovery.Fit, &service)
+	got, found = ways.host(flat, s, "b", &service)
 	require.True(t, found)
 	require.False(t, got.reach.OK())
-	_, found = reachHost(view, flat, s, "c", discovery.Fit, &service)
+	_, found = ways.host(flat, s, "c", &service)
 	require.False(t, found)
 }

@@ -2,6 +2,7 @@ package isthmus
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -16,7 +17,7 @@ type answers struct {
 	// cache.
 
 	// What it was built from besides the entry; it holds as long as they do.
-	view    *View
+	facts   *facts
 	records *[]*discovery.Cluster
 	// usesNames tells that a gateway's host name was looked up for it.
 	usesNames bool
@@ -25,6 +26,7 @@ type answers struct {
 	// one family; they are the same plan where families make no difference.
 	v4, v6, all *locality.Plan
 
+	from       *viewpoint
 	names      uint64 // generation of the resolver, when usesNames
 	entry      *discovery.Entry
 	candidates []locality.Candidate // what all was decided from
@@ -37,6 +39,7 @@ type answers struct {
 	scopes scopes
 	// imports are built at the first query in an MCS zone; see imported.go.
 	imports atomic.Pointer[imported]
+	lone    atomic.Pointer[[]*answers] // see alone.go
 
 	_ [24]byte // fills three lines, so that none is shared with another's
 }
@@ -47,56 +50,77 @@ type answers struct {
 type viewpoint struct {
 	link     link
 	names    *resolver
+	outlook  *outlook
 	reverse  *reverser          // nil in a link that never has reverse zones
 	locality discovery.Locality // of the Corefile; empty takes the view's
+	fit      fitness            // nil takes the view's
 	serial   serial
 }
 
 // answers returns what there is to answer about a service; view is not nil.
 // A hit costs a few loads.
 func (v *viewpoint) answers(e *discovery.Entry, view *View) *answers {
+	f := v.outlook.facts(view)
 	records := v.link.Table().Records()
-	if a, ok := e.Memo(v).(*answers); ok && a.view == view && a.records == records &&
+	if a, ok := e.Memo(v).(*answers); ok && a.facts == f && a.records == records &&
 		(!a.usesNames || a.names == v.names.Generation()) {
 		return a
 	}
-	a := v.build(e, view, records)
+	a := v.build(e, f, records)
 	e.SetMemo(v, a)
 	return a
 }
 
-func (v *viewpoint) build(e *discovery.Entry, view *View, records *[]*discovery.Cluster) *answers {
+func (v *viewpoint) build(e *discovery.Entry, f *facts, records *[]*discovery.Cluster) *answers {
+	a := v.survey(e, f, records)
+	a.decide()
+	return a
+}
+
+// survey is build up to the decision.
+func (v *viewpoint) survey(e *discovery.Entry, f *facts, records *[]*discovery.Cluster) *answers {
 	// The generation is read first: a name that resolves meanwhile makes
 	// these answers outdated, not wrong for good.
-	a := &answers{view: view, records: records, entry: e, names: v.names.Generation()}
-	lookup := a.noting(v.names)
-	fit := fitnessFor(view, *records)
+	a := &answers{facts: f, records: records, from: v, entry: e, names: v.names.Generation()}
+	ways := newFinder(f, *records, a.noting(v.names))
+	if v.fit != nil {
+		ways.fit = v.fit
+	}
 	a.ways = make([]addresses, len(e.Candidates))
 	a.candidates = make([]locality.Candidate, len(e.Candidates))
 	for i, c := range e.Candidates {
 		record := clusterRecord(*records, c.Cluster)
-		a.ways[i] = reachService(view, record, c.Service, fit, lookup)
+		way := &a.ways[i]
+		*way = ways.service(record, c.Service)
 		a.candidates[i] = locality.Candidate{
-			Cluster:  c.Cluster,
-			Locality: record.Locality,
-			Ready:    c.Service.Ready(),
-			Total:    c.Service.Total(),
-			Weight:   c.Service.Weight,
-			Reach:    a.ways[i].reach,
+			Cluster:   c.Cluster,
+			Locality:  record.Locality,
+			Ready:     c.Service.Ready(),
+			Total:     c.Service.Total(),
+			Weight:    c.Service.Weight,
+			Reach:     way.reach,
+			Gateway:   way.gateway,
+			Freshness: f.freshness[c.Cluster],
+			RTT:       way.rtt,
+			Band:      way.band,
 		}
 	}
-	a.decide(v.viewer(view))
 	return a
 }
 
 // decide makes the plans from the candidates.
-func (a *answers) decide(viewer locality.Viewer) {
-	a.all = locality.Decide(viewer, locality.Policy{}, a.candidates)
+func (a *answers) decide() {
+	viewer, policy := a.from.viewer(a.facts.view), a.facts.policies.For(a.entry.Key)
+	a.all = locality.Decide(viewer, policy, a.candidates)
 	for i, v := range a.all.Verdicts {
-		a.ways[i].tier = v.Tier
+		way := &a.ways[i]
+		way.tier, way.priority, way.stale, way.reason = v.Tier, uint16(v.Priority), v.Stale, v.Reason
+		if v.Tier == locality.TierOut {
+			way.priority = locality.MaxPriorities
+		}
 	}
-	a.v4 = a.family(viewer, func(w addresses) bool { return len(w.v4) > 0 })
-	a.v6 = a.family(viewer, func(w addresses) bool { return len(w.v6) > 0 })
+	a.v4 = a.family(viewer, policy, func(w *addresses) bool { return len(w.v4) > 0 })
+	a.v6 = a.family(viewer, policy, func(w *addresses) bool { return len(w.v6) > 0 })
 }
 
 // noting is the resolver's lookup; it notes that these answers depend on it.
@@ -120,28 +144,25 @@ func (v *viewpoint) viewer(view *View) locality.Viewer {
 // has one. The own cluster is the exception: its clients speak the family of
 // its Services, and an IPv6 address elsewhere would draw dual-stack clients
 // away from an IPv4 Service next to them. Then the answer is NODATA.
-func (a *answers) family(viewer locality.Viewer, has func(addresses) bool) *locality.Plan {
-	missing := false
+func (a *answers) family(viewer locality.Viewer, policy locality.Policy, has func(*addresses) bool) *locality.Plan {
+	var some []locality.Candidate
 	for i, v := range a.all.Verdicts {
-		if v.Tier == locality.TierOut || has(a.ways[i]) {
+		if !a.ways[i].reach.OK() || has(&a.ways[i]) {
 			continue
 		}
-		if v.Tier == locality.TierOwn {
+		if v.Tier != locality.TierOut && viewer.Cluster != "" && a.candidates[i].Cluster == viewer.Cluster {
 			return &locality.Plan{}
 		}
-		missing = true
+		if some == nil {
+			some = slices.Clone(a.candidates)
+		}
+		// It has no endpoint in this family, so none is missed there.
+		some[i].Reach, some[i].Ready, some[i].Total = locality.NoAddress, 0, 0
 	}
-	if !missing {
+	if some == nil {
 		return a.all
 	}
-	some := make([]locality.Candidate, len(a.candidates))
-	copy(some, a.candidates)
-	for i := range some {
-		if some[i].Reach.OK() && !has(a.ways[i]) {
-			some[i].Reach = locality.NoAddress
-		}
-	}
-	return locality.Decide(viewer, locality.Policy{}, some)
+	return locality.Decide(viewer, policy, some)
 }
 
 // waiting tells that nothing can be answered only because host names of

@@ -123,7 +123,7 @@ func TestMemoIsKept(t *testing.T) {
 	b := p.view.answers(e, l.View())
 	require.NotSame(t, a, b)
 	require.Equal(t, locality.TierOwn, b.all.Verdicts[1].Tier)
-	other := &viewpoint{link: l, names: p.view.names, locality: centralLocality}
+	other := &viewpoint{link: l, names: p.view.names, outlook: p.view.outlook, locality: centralLocality}
 	c := other.answers(e, l.View())
 	require.Equal(t, locality.TierZone, c.all.Verdicts[0].Tier, "the Corefile's locality wins")
 	require.Same(t, b, p.view.answers(e, l.View()))
@@ -367,10 +367,10 @@ func TestClusterLineLength(t *testing.T) {
 	require.NoError(t, c.Validate())
 	line := clusterLine(discovery.ClusterState{
 		Cluster: c, Services: 200_000, Version: discovery.Version{Epoch: math.MaxUint64, Seq: math.MaxUint64},
-	}, "2562047h47m16s")
+	}, "2562047h47m16s", "63/64,unknown=1")
 	require.Len(t, line, maxString)
 	require.True(t, strings.HasPrefix(line, long+" locality=xxx"))
-	require.True(t, strings.HasSuffix(line, "xxx... version=18446744073709551615.18446744073709551615 age=2562047h47m16s services=200000 gateways=unknown/1"), line)
+	require.True(t, strings.HasSuffix(line, "xxx... version=18446744073709551615.18446744073709551615 age=2562047h47m16s services=200000 gateways=63/64,unknown=1"), line)
 }
 
 func TestSerial(t *testing.T) {

@@ -145,13 +145,18 @@ type serialState struct {
 type contents struct {
 	reverseState
 	reverse *reverseIndex
+	facts   *facts // nil without a view
 }
 
 func (v *viewpoint) currentSerial() uint32 {
-	return v.serial.current(contents{
+	seen := contents{
 		reverseState: reverseState{first: firstState(v.link.Table()), view: v.link.View(), names: v.names.Generation()},
 		reverse:      v.reverse.index(),
-	})
+	}
+	if seen.view != nil {
+		seen.facts = v.outlook.facts(seen.view)
+	}
+	return v.serial.current(seen)
 }
 
 func (s *serial) current(seen contents) uint32 {

@@ -118,7 +118,7 @@ func BenchmarkBuild(b *testing.B) {
 	e := l.table.Lookup("svc0-42.ns42")
 	b.ReportAllocs()
 	for b.Loop() {
-		p.view.build(e, l.View(), l.table.Records())
+		p.view.build(e, p.view.outlook.facts(l.View()), l.table.Records())
 	}
 }
 

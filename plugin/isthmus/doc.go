@@ -9,8 +9,10 @@
 //	(handler)   (zone)    (name)                       (answers, memo)     (locality)   (reply, srv, svcb, why)
 //
 // What a service answers is built once and kept with the table's entry until
-// the entry, the clusters' records, the view or a gateway's host name changes;
-// a query only picks a cluster and copies addresses into a message.
+// the entry, the clusters' records or a gateway's host name changes, or what is
+// known besides (outlook: policy, gateways' state, who is silent); a query only
+// picks a cluster and copies addresses into a message. What was decided, and
+// why, is told by _why names and by an Explainer, from the same candidates.
 //
 // A name in an MCS zone (mcs) is parsed and answered by KEP-1645's rules from
 // the same answers; one in a reverse zone (ptr) from an index that a sweep in

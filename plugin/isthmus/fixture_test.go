@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 )
 
 // fakeLink stands for the stream from a watcher.
@@ -22,7 +23,10 @@ type fakeLink struct {
 	table *discovery.Table
 	view  atomic.Pointer[View]
 	stale atomic.Bool
-	heard map[string]time.Time
+	heard map[string]time.Time // set before anybody asks
+	// heardNow replaces it, at any time.
+	heardNow atomic.Pointer[map[string]time.Time]
+	gates    atomic.Pointer[replica.GatewayStates]
 }
 
 var _ link = (*fakeLink)(nil)
@@ -31,7 +35,13 @@ func (l *fakeLink) Table() *discovery.Table { return l.table }
 func (l *fakeLink) View() *View             { return l.view.Load() }
 func (l *fakeLink) Stale() bool             { return l.stale.Load() }
 
+func (l *fakeLink) Gateways() *replica.GatewayStates { return l.gates.Load() }
+
 func (l *fakeLink) Heard(cluster string) (time.Time, bool) {
+	if now := l.heardNow.Load(); now != nil {
+		at, ok := (*now)[cluster]
+		return at, ok
+	}
 	at, ok := l.heard[cluster]
 	return at, ok
 }
@@ -121,7 +131,7 @@ func newPlugin(l link) *Isthmus {
 	return &Isthmus{
 		zones:   zones{newZone("global.")},
 		ttl:     defaultTTL,
-		view:    &viewpoint{link: l, names: names},
+		view:    &viewpoint{link: l, names: names, outlook: newOutlook(l, newLogger())},
 		metrics: newMetrics(prometheus.NewRegistry(), newRegistry(linger)),
 		random:  rand.New(rand.NewPCG(1, 2)).Uint64, // not for concurrent use
 		server:  serverAddrs(addrs("192.0.2.53", "2001:db8::53")),

@@ -18,14 +18,16 @@ const maxGatewayPorts = 8
 // gatewayPort is those gateways of a cluster that listen on one port.
 type gatewayPort struct {
 	port   uint16 // 0 for gateways that name none: they listen on the service's own
-	weight uint64 // of all gateways in it that have an address
+	weight uint64 // of all gateways in it that have an address to be answered
 	way    addresses
 }
 
-// dividePorts groups gateways by the port they name. What counts is what they
-// name, not which of them have an address just now: a name that a client holds
-// for the TTL must go on meaning the same.
-func dividePorts(found []foundGateway) []gatewayPort {
+// dividePorts groups gateways by the port they name; left are the same ones with
+// the addresses that are answered, which the weight of a group is for. What
+// counts else is what they name, not which of them have an address just now, or
+// are up: a name that a client holds for the TTL must go on meaning the same,
+// and lead somewhere.
+func dividePorts(found, left []foundGateway) []gatewayPort {
 	if !slices.ContainsFunc(found, func(g foundGateway) bool { return g.Port != found[0].Port }) {
 		return nil
 	}
@@ -35,9 +37,8 @@ func dividePorts(found []foundGateway) []gatewayPort {
 		if known || len(ports) == maxGatewayPorts {
 			continue
 		}
-		there := slices.DeleteFunc(slices.Clone(found), func(o foundGateway) bool { return o.Port != g.Port })
-		p := gatewayPort{port: g.Port, way: gather(there)}
-		for _, o := range there {
+		p := gatewayPort{port: g.Port, way: gather(standing(listeningOn(g.Port, found)))}
+		for _, o := range listeningOn(g.Port, left) {
 			if len(o.addrs) > 0 {
 				p.weight += uint64(max(o.Weight, 1))
 			}
@@ -45,6 +46,11 @@ func dividePorts(found []foundGateway) []gatewayPort {
 		ports = append(ports, p)
 	}
 	return ports
+}
+
+// listeningOn are those gateways that name a port.
+func listeningOn(port uint16, gateways []foundGateway) []foundGateway {
+	return slices.DeleteFunc(slices.Clone(gateways), func(g foundGateway) bool { return g.Port != port })
 }
 
 // port is where a client finds a service's port at these addresses, if they
@@ -127,5 +133,6 @@ func (q *query) gatewayPort(a *answers, one int, port string) (*dns.Msg, result)
 	if m == nil {
 		return nil, resultNoData
 	}
+	q.stale = a.ways[one].stale
 	return m, resultAnswer
 }

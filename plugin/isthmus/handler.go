@@ -73,7 +73,7 @@ func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		p.metrics.requests[resultRefused].Inc()
 		return dns.RcodeNotImplemented, nil
 	}
-	q := query{Isthmus: p, req: r, zone: z, name: lower, qtype: r.Question[0].Qtype}
+	q := query{Isthmus: p, w: w, req: r, zone: z, name: lower, qtype: r.Question[0].Qtype}
 	m, res := q.answer()
 	if res == resultNXDomain && p.zones.above(lower) {
 		res = resultNoData // an empty non-terminal, whatever kinds the two zones are
@@ -95,8 +95,11 @@ func (p *Isthmus) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	case resultNoData, resultNXDomain:
 		m = q.negative(res)
 	}
-	if p.view.link.Stale() {
-		markStale(m, r)
+	switch {
+	case p.view.link.Stale():
+		markStale(m, r, "no watcher connected")
+	case q.stale:
+		markStale(m, r, "no news of the cluster")
 	}
 	fitAdditional(m, w, r)
 	_ = w.WriteMsg(m) // a client that went away is nobody's error
@@ -116,11 +119,11 @@ func severalOPT(r *dns.Msg) bool {
 
 // markStale adds an Extended DNS Error, which only a client that speaks EDNS
 // may get: 3, or 19 with NXDOMAIN (RFC 8914 sections 4.4 and 4.20).
-func markStale(m, r *dns.Msg) {
+func markStale(m, r *dns.Msg, why string) {
 	if r.IsEdns0() == nil {
 		return
 	}
-	ede := &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeStaleAnswer, ExtraText: "no watcher connected"}
+	ede := &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeStaleAnswer, ExtraText: why}
 	if m.Rcode == dns.RcodeNameError {
 		ede.InfoCode = dns.ExtendedErrorCodeStaleNXDOMAINAnswer
 	}

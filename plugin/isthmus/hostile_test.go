@@ -43,7 +43,7 @@ func BenchmarkBuildHostile(b *testing.B) {
 			e := table.Lookup("user-service.production")
 			b.ReportAllocs()
 			for b.Loop() {
-				p.view.build(e, p.view.link.View(), table.Records())
+				p.view.build(e, p.view.outlook.facts(p.view.link.View()), table.Records())
 			}
 		})
 	}

@@ -71,7 +71,7 @@ func (a *answers) kind() discovery.Kind {
 		return math.MaxInt64 // who does not know comes last
 	}
 	for _, c := range a.entry.Candidates {
-		if own := a.view.Cluster; own != "" && c.Cluster == own {
+		if own := a.facts.view.Cluster; own != "" && c.Cluster == own {
 			return c.Service.Kind
 		}
 		if oldest == nil || since(c.Service) < since(oldest) {
@@ -97,20 +97,24 @@ func (a *answers) fillHeadless(i *imported) {
 		}
 	}
 	slices.SortStableFunc(order, func(x, y int) int {
-		return cmp.Compare(uint8(a.ways[x].tier), uint8(a.ways[y].tier)) // TierOut comes last
+		return cmp.Compare(a.ways[x].priority, a.ways[y].priority)
 	})
-	fit := fitnessFor(a.view, *a.records)
+	fit := fitnessFor(a.facts.view, *a.records)
 	var all []netip.Addr
+	var nearest *addresses
+	stale := false
 	for _, c := range order {
 		reached := a.fillHosts(i, c, fit)
 		if len(all) == 0 && len(reached) > 0 {
-			i.all.tier = a.ways[c].tier
+			nearest = &a.ways[c]
 		}
+		stale = stale || len(reached) > 0 && a.ways[c].stale
 		all = append(all, reached[:min(len(reached), max(0, 2*maxAddresses-len(all)))]...)
 	}
-	tier := i.all.tier
 	i.all = collect(locality.ByEndpoint, locality.NoAddress, all)
-	i.all.tier = tier
+	if nearest != nil {
+		i.all.tier, i.all.reason, i.all.stale = nearest.tier, nearest.reason, stale
+	}
 	slices.SortFunc(i.hosts, func(x, y importedHost) int {
 		return cmp.Or(strings.Compare(x.cluster, y.cluster), strings.Compare(x.label, y.label))
 	})
@@ -141,7 +145,7 @@ func (a *answers) fillHosts(i *imported, candidate int, fit fitness) (reached []
 		h.owner = label + "." + c.Cluster + "." + string(a.entry.Key)
 		if direct {
 			own := collect(way.reach, locality.NoAddress, addrs[label])
-			own.tier = way.tier
+			own.tier, own.priority, own.stale = way.tier, way.priority, way.stale
 			h.way = &own
 		}
 		i.hosts = append(i.hosts, h)

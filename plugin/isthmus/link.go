@@ -38,8 +38,9 @@ type registry struct {
 // sharedLink is a link and all that lives as long as it does.
 type sharedLink struct {
 	link
-	cfg   linkConfig
-	names *resolver
+	cfg     linkConfig
+	names   *resolver
+	outlook *outlook
 	// reverse names addresses while a holder has a reverse zone.
 	reverse *reverser
 	run     func(context.Context) error
@@ -78,6 +79,7 @@ func (r *registry) prepare(cfg linkConfig) (*sharedLink, error) {
 		link:    l,
 		cfg:     cfg,
 		names:   names,
+		outlook: newOutlook(l, newLogger()),
 		reverse: newReverser(l, names, newLogger()),
 		run:     run,
 		holders: map[*holder]struct{}{},
@@ -106,7 +108,7 @@ func (r *registry) viewpoint(s *sharedLink, where discovery.Locality) *viewpoint
 	defer r.mu.Unlock()
 	v, ok := s.views[where]
 	if !ok {
-		v = &viewpoint{link: s.link, names: s.names, reverse: s.reverse, locality: where}
+		v = &viewpoint{link: s.link, names: s.names, outlook: s.outlook, reverse: s.reverse, locality: where}
 		s.views[where] = v
 	}
 	return v
@@ -140,7 +142,7 @@ func (r *registry) wantReverse(h *holder) {
 	}
 }
 
-// live runs the link, its resolver and its reverser until ctx ends.
+// live runs the link and what belongs to it until ctx ends.
 func (s *sharedLink) live(ctx context.Context, done chan<- struct{}) {
 	defer close(done)
 	var wg sync.WaitGroup
@@ -150,6 +152,7 @@ func (s *sharedLink) live(ctx context.Context, done chan<- struct{}) {
 			log.Errorf("Resolver of gateway host names ended: %v", err)
 		}
 	})
+	wg.Go(func() { s.outlook.Run(ctx) })
 	wg.Go(func() { s.reverse.Run(ctx) })
 	if err := s.run(ctx); err != nil && ctx.Err() == nil {
 		log.Errorf("Link to watchers %s ended, answers stay as they are: %v", s.cfg.watchers, err)

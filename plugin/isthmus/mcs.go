@@ -154,7 +154,8 @@ func (q *query) importedService(a *answers, i *imported) (*dns.Msg, result) {
 	if m == nil {
 		return nil, resultNoData
 	}
-	q.metrics.answers[i.all.tier].Inc()
+	q.stale = i.all.stale
+	q.metrics.count(i.all.choice())
 	return m, resultAnswer
 }
 
@@ -172,6 +173,7 @@ func (q *query) importedHost(i *imported, n name) (*dns.Msg, result) {
 	}
 	q.chosen = h.candidate
 	if m := q.addressReply(h.way, q.random()); m != nil {
+		q.stale = h.way.stale
 		return m, resultAnswer
 	}
 	return nil, h.nothing()

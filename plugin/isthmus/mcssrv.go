@@ -4,7 +4,6 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/isthmus-dns/isthmus/discovery"
-	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
 
 // importedWeight is the weight of an SRV record that stands for a whole
@@ -39,7 +38,7 @@ func (q *query) importedPort(a *answers, i *imported, n name) (*dns.Msg, result)
 // any record would send some clients to a port where nothing listens.
 func (q *query) servicePort(a *answers, i *imported, n name) (*dns.Msg, result) {
 	r := q.random()
-	v4, v6 := a.v4.Pick(r), a.v6.Pick(r)
+	v4, v6 := q.pick(a.v4, r), q.pick(a.v6, r)
 	if v4 < 0 && v6 < 0 {
 		return nil, a.nothing()
 	}
@@ -50,16 +49,20 @@ func (q *query) servicePort(a *answers, i *imported, n name) (*dns.Msg, result) 
 	case port == 0:
 		plain := *q
 		plain.zone = q.zone.names
-		return plain.srv(a, -1, n)
+		m, res := plain.srv(a, -1, n)
+		q.stale = plain.stale
+		return m, res
 	}
 	target := string(a.entry.Key) + "." + labelSvc + "." + q.zone.origin
 	m, res := q.records(&dns.SRV{Hdr: q.header(dns.TypeSRV), Weight: importedWeight, Port: port, Target: target})
 	x := additional{ttl: q.ttl}
 	if v4 >= 0 {
 		x.add(target, &addresses{v4: a.ways[v4].v4})
+		q.stale = a.v4.Verdicts[v4].Stale
 	}
 	if v6 >= 0 {
 		x.add(target, &addresses{v6: a.ways[v6].v6})
+		q.stale = q.stale || a.v6.Verdicts[v6].Stale
 	}
 	m.Extra = x.rrs
 	return m, res
@@ -80,6 +83,7 @@ func (q *query) hostPorts(a *answers, i *imported, n name) (*dns.Msg, result) {
 		m.Answer = q.addHostPorts(m.Answer, a.entry.Candidates[h.candidate].Service, h.way, n, target)
 		if len(m.Answer) > before {
 			x.add(target, h.way)
+			q.stale = q.stale || h.way.stale
 		}
 	}
 	if len(m.Answer) == 0 {
@@ -101,7 +105,7 @@ func (q *query) addHostPorts(rrs []dns.RR, s *discovery.Service, way *addresses,
 		last = port
 		rrs = append(rrs, &dns.SRV{
 			Hdr:      q.header(dns.TypeSRV),
-			Priority: uint16(max(way.tier, locality.TierOwn)), Weight: importedWeight, Port: port, Target: target,
+			Priority: way.priority, Weight: importedWeight, Port: port, Target: target,
 		})
 	}
 	return rrs

@@ -42,7 +42,7 @@ func (*Isthmus) Metadata(ctx context.Context, _ request.Request) context.Context
 // tell leaves what a query came to where Metadata has made a place.
 func (q *query) tell(ctx context.Context, res result) {
 	if o, ok := ctx.Value(outcomeKey{}).(*outcome); ok {
-		*o = outcome{zone: q.zone, found: q.found, chosen: q.chosen, result: res, stale: q.view.link.Stale()}
+		*o = outcome{zone: q.zone, found: q.found, chosen: q.chosen, result: res, stale: q.stale || q.view.link.Stale()}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/isthmus-dns/isthmus/gossip/replica"
-	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
 
 // result is how a query ended.
@@ -31,7 +30,7 @@ var resultNames = [resultCount]string{"answer", "nodata", "nxdomain", "servfail"
 // beforehand: a query only increments.
 type metrics struct {
 	requests [resultCount]prometheus.Counter
-	answers  [locality.Tiers]prometheus.Counter
+	answers  choiceCounters
 }
 
 // defaultMetrics are those of CoreDNS's own registry. They are made at the
@@ -49,15 +48,12 @@ func newMetrics(reg prometheus.Registerer, r *registry) *metrics {
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "answers_total",
-		Help:      "Address answers, by the tier of the cluster that was chosen.",
-	}, []string{"tier"})
-	reg.MustRegister(requests, answers, &tableCollector{registry: r})
-	m := &metrics{}
+		Help:      "Address answers, by the tier of the cluster that was chosen and the rule that chose it.",
+	}, []string{"tier", "reason"})
+	reg.MustRegister(requests, answers, &tableCollector{registry: r}, &outlookCollector{registry: r})
+	m := &metrics{answers: newChoiceCounters(answers)}
 	for i, name := range resultNames {
 		m.requests[i] = requests.WithLabelValues(name)
-	}
-	for t := range m.answers {
-		m.answers[t] = answers.WithLabelValues(locality.Tier(t).String())
 	}
 	return m
 }
@@ -147,12 +143,20 @@ func (c *tableCollector) collectTallies(ch chan<- prometheus.Metric) {
 
 // held lists the links that a stanza uses.
 func (r *registry) held() []link {
+	var held []link
+	for _, s := range r.heldLinks() {
+		held = append(held, s.link)
+	}
+	return held
+}
+
+func (r *registry) heldLinks() []*sharedLink {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var held []link
+	var held []*sharedLink
 	for _, s := range r.links {
 		if len(s.holders) > 0 {
-			held = append(held, s.link)
+			held = append(held, s)
 		}
 	}
 	return held

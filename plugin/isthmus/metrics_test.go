@@ -2,6 +2,8 @@ package isthmus
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,6 +32,7 @@ func TestMetrics(t *testing.T) {
 		question("user-service.production.global.", dns.TypeA),
 		question("payment-service.production.global.", dns.TypeA),
 		question("payment-service.production.global.", dns.TypeA),
+		question("east.payment-service.production.global.", dns.TypeA),
 		question("payment-service.production.global.", dns.TypeMX),
 		question("x.y.global.", dns.TypeA),
 		question("global.", dns.TypeAXFR),
@@ -37,16 +40,23 @@ func TestMetrics(t *testing.T) {
 	} {
 		ask(t, p, q)
 	}
-	want := func(tables string) string {
-		return `# HELP coredns_isthmus_answers_total Address answers, by the tier of the cluster that was chosen.
+	want := func(others, tables string) string {
+		return `# HELP coredns_isthmus_answers_total Address answers, by the tier of the cluster that was chosen and the rule that chose it.
 # TYPE coredns_isthmus_answers_total counter
-coredns_isthmus_answers_total{tier="other"} 2
-coredns_isthmus_answers_total{tier="own"} 1
-coredns_isthmus_answers_total{tier="region"} 0
-coredns_isthmus_answers_total{tier="zone"} 0
+` + answersTotal(map[string]int{"nearest other": 2, "nearest own": 1, "named other": 1}) +
+			`# HELP coredns_isthmus_clusters Other clusters, by whether they were heard of lately: fresh, silent, or frozen where most turned silent together.
+# TYPE coredns_isthmus_clusters gauge
+coredns_isthmus_clusters{freshness="fresh"} ` + others + `
+coredns_isthmus_clusters{freshness="frozen"} 0
+coredns_isthmus_clusters{freshness="silent"} 0
+# HELP coredns_isthmus_gateway_addresses Addresses of other clusters' gateways that are checked, by what the last checks said.
+# TYPE coredns_isthmus_gateway_addresses gauge
+coredns_isthmus_gateway_addresses{state="down"} 0
+coredns_isthmus_gateway_addresses{state="unknown"} 0
+coredns_isthmus_gateway_addresses{state="up"} 0
 # HELP coredns_isthmus_requests_total Queries for names in the plugin's zones, by result.
 # TYPE coredns_isthmus_requests_total counter
-coredns_isthmus_requests_total{result="answer"} 3
+coredns_isthmus_requests_total{result="answer"} 4
 coredns_isthmus_requests_total{result="fallthrough"} 0
 coredns_isthmus_requests_total{result="formerr"} 1
 coredns_isthmus_requests_total{result="nodata"} 1
@@ -67,12 +77,32 @@ coredns_isthmus_table_clusters ` + clusters + `
 coredns_isthmus_table_services ` + services + `
 `
 	}
-	require.Equal(t, want(tables("0", "0", "0")), exposition(t, reg), "nobody holds the link")
+	require.Equal(t, want("0", tables("0", "0", "0")), exposition(t, reg), "nobody holds the link")
 	h, err := r.acquire(s)
 	require.NoError(t, err)
-	require.Equal(t, want(tables("1", "3", "8")), exposition(t, reg))
+	require.Equal(t, want("2", tables("1", "3", "8")), exposition(t, reg))
 	r.release(h)
 	require.NoError(t, r.closeIdle(t.Context()))
+}
+
+// answersTotal are the lines of all counters of answers, most of them 0.
+func answersTotal(n map[string]int) string {
+	reasons := map[string][]string{
+		"distribute": {"distribute"}, "last_resort": {"distribute"}, "named": {"distribute", "own"},
+		"nearest": {"own"}, "panic": {"distribute"}, "spill": {"own"},
+	}
+	var b strings.Builder
+	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+		tiers := reasons[reason]
+		if reason != "distribute" {
+			tiers = append(tiers, "failover", "latency", "other", "region", "subzone", "zone")
+		}
+		slices.Sort(tiers)
+		for _, tier := range tiers {
+			fmt.Fprintf(&b, "coredns_isthmus_answers_total{reason=%q,tier=%q} %d\n", reason, tier, n[reason+" "+tier])
+		}
+	}
+	return b.String()
 }
 
 // exposition is what a scrape of the registry returns.

@@ -1,6 +1,9 @@
 package isthmus
 
 import (
+	"net"
+	"net/netip"
+
 	"github.com/miekg/dns"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -10,6 +13,7 @@ import (
 // query is one question to a stanza.
 type query struct {
 	*Isthmus
+	w     dns.ResponseWriter // tells who asks; nil in a zone transfer
 	req   *dns.Msg
 	zone  *zone
 	name  string // lower case, in zone
@@ -19,6 +23,8 @@ type query struct {
 	// the candidate that is answered, -1 for none in particular; for metadata.
 	found  *answers
 	chosen int
+	// stale tells that the answer names a cluster that is not heard of.
+	stale bool
 }
 
 // owner is the name as it was asked: answers keep its letter case, which some
@@ -89,6 +95,7 @@ func (q *query) serviceFrom(n name, a *answers) (*dns.Msg, result) {
 		if one = a.index(n.cluster); one < 0 {
 			return nil, resultNXDomain
 		}
+		a, one = a.only(one)
 	}
 	q.found, q.chosen = a, one
 	switch n.kind {
@@ -131,33 +138,77 @@ func (q *query) plain(a *answers, one int) (*dns.Msg, result) {
 // that is chosen by the plan of the family that was asked for.
 func (q *query) addresses(a *answers, one int) (*dns.Msg, result) {
 	r := q.random()
+	counted := choice{reason: locality.ReasonNone}
 	if one < 0 {
-		plan := a.v4
-		if q.qtype == dns.TypeAAAA {
-			plan = a.v6
-		}
-		one = plan.Pick(r)
-		if one < 0 {
+		if one, counted = q.choose(a, r); one < 0 {
 			return nil, a.nothing()
 		}
-	} else if a.ways[one].tier == locality.TierOut {
-		return nil, a.nothingOf(one)
+	} else {
+		way := &a.ways[one]
+		if way.tier == locality.TierOut {
+			return nil, a.nothingOf(one)
+		}
+		counted.tier, q.stale = way.tier, way.stale
 	}
 	q.found, q.chosen = a, one // found may have been the service in all zones
-	way := &a.ways[one]
-	m := q.addressReply(way, r)
+	m := q.addressReply(&a.ways[one], r)
 	if m == nil {
 		return nil, resultNoData
 	}
-	q.metrics.answers[way.tier].Inc()
+	q.metrics.count(counted)
 	return m, resultAnswer
+}
+
+// choose picks a cluster by the plan of the family that was asked for, -1 if
+// there is none, and tells by which rule.
+func (q *query) choose(a *answers, r uint64) (one int, by choice) {
+	plan := a.v4
+	if q.qtype == dns.TypeAAAA {
+		plan = a.v6
+	}
+	if one = q.pick(plan, r); one < 0 {
+		return one, by
+	}
+	if way := &a.ways[one]; plan == a.all { // what it says lies beside the addresses
+		q.stale = way.stale
+		return one, way.choice()
+	}
+	v := &plan.Verdicts[one]
+	q.stale = v.Stale
+	return one, choice{v.Tier, v.Reason}
+}
+
+// pick chooses one of a plan's clusters, by the client if it keeps its own.
+func (q *query) pick(p *locality.Plan, r uint64) int {
+	if p.Affine() && q.w != nil {
+		if client := clientOf(q.w.RemoteAddr()); client.IsValid() {
+			return p.PickFor(locality.ClientHash(client))
+		}
+	}
+	return p.Pick(r)
+}
+
+// clientOf is the address of who sent the query: a client's, or that of the
+// resolver that asks for it. EDNS Client Subnet (RFC 7871) is not read: it is a
+// prefix, and whoever asks can write any.
+func clientOf(addr net.Addr) netip.Addr {
+	switch a := addr.(type) {
+	case *net.UDPAddr:
+		return a.AddrPort().Addr()
+	case *net.TCPAddr:
+		return a.AddrPort().Addr()
+	case nil:
+		return netip.Addr{}
+	}
+	at, _ := netip.ParseAddrPort(addr.String())
+	return at.Addr()
 }
 
 // host answers the name of one endpoint of a headless service.
 func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
 	c := a.entry.Candidates[one]
-	way, found := reachHost(q.where, clusterRecord(*a.records, c.Cluster), c.Service, host,
-		fitnessFor(q.where, *a.records), &a.ways[one])
+	ways := newFinder(a.facts, *a.records, q.view.names.Addrs)
+	way, found := ways.host(clusterRecord(*a.records, c.Cluster), c.Service, host, &a.ways[one])
 	switch {
 	case !found && host == labelGatewayPort && a.ways[one].throughGateway():
 		return nil, resultNoData // above the gateways' names
@@ -174,6 +225,7 @@ func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
 	if m == nil {
 		return nil, resultNoData
 	}
+	q.stale = a.ways[one].stale
 	return m, resultAnswer
 }
 

@@ -79,13 +79,13 @@ func (s scope) prefix() string { return s.value + "." + labelPin + "." + labelZo
 // scoped answers a name with a scope, whatever its value is: that nothing is in
 // a zone is as true of one that nobody has heard of.
 func (q *query) scoped(a *answers, n name) (*dns.Msg, result) {
-	in, one := q.view.within(a, q.where, scope{value: n.host, region: n.region}), -1
+	in, one := a.within(scope{value: n.host, region: n.region}), -1
 	if in != nil && n.cluster != "" {
 		if one = in.index(n.cluster); one < 0 {
 			in = nil
 		}
 	}
-	if n.prefer && (in == nil || in.empty(one)) {
+	if n.prefer && (in == nil || in.empty(one) || in.panics() && !a.panics()) {
 		in, one = a, -1
 		if n.cluster != "" {
 			one = a.index(n.cluster) // it is one, or its name would be none
@@ -107,6 +107,13 @@ func (a *answers) empty(one int) bool {
 		return a.all.Empty()
 	}
 	return a.ways[one].tier == locality.TierOut
+}
+
+// panics tells whether all that is answered is known to be down.
+func (a *answers) panics() bool {
+	return slices.ContainsFunc(a.all.Verdicts, func(v locality.Verdict) bool {
+		return v.In && (v.Reason == locality.ReasonPanic || v.Reason == locality.ReasonLastResort)
+	})
 }
 
 // scopes are the zones and regions of a service and what was built for them.
@@ -136,7 +143,7 @@ func findScope(list []scopeMembers, value string) (m scopeMembers, found bool) {
 
 // within returns a service's answers as far as they are in a scope; nil if no
 // candidate is.
-func (v *viewpoint) within(a *answers, view *View, s scope) *answers {
+func (a *answers) within(s scope) *answers {
 	old := a.scopes.built.Load()
 	if old != nil {
 		for _, b := range *old {
@@ -147,7 +154,7 @@ func (v *viewpoint) within(a *answers, view *View, s scope) *answers {
 	}
 	index := a.scopes.index.Load()
 	if index == nil {
-		index = a.indexScopes(view)
+		index = a.indexScopes()
 		a.scopes.index.Store(index)
 	}
 	list := index.zones
@@ -159,7 +166,7 @@ func (v *viewpoint) within(a *answers, view *View, s scope) *answers {
 		return nil
 	}
 	s.value = there.value // the query's is part of a message, which must not be kept
-	b := v.narrow(a, view, s, there.members)
+	b := a.narrow(s, there.members)
 	built := []*answers{b}
 	if old != nil {
 		built = append(built, (*old)[:min(len(*old), maxScopes-1)]...)
@@ -172,13 +179,14 @@ func (v *viewpoint) within(a *answers, view *View, s scope) *answers {
 // choice: a virtual address or a gateway leads to all of it, so it is answered
 // whole. Of a cluster that is answered by its endpoints, only those of the zone
 // are.
-func (v *viewpoint) narrow(a *answers, view *View, s scope, members []int) *answers {
+func (a *answers) narrow(s scope, members []int) *answers {
 	b := &answers{
-		view: view, records: a.records, scope: s,
+		facts: a.facts, records: a.records, from: a.from, scope: s,
 		entry:      &discovery.Entry{Key: a.entry.Key},
 		ways:       make([]addresses, len(members)),
 		candidates: make([]locality.Candidate, len(members)),
 	}
+	view := a.facts.view
 	fit := fitnessFor(view, *a.records)
 	for k, i := range members {
 		c := a.entry.Candidates[i]
@@ -194,14 +202,17 @@ func (v *viewpoint) narrow(a *answers, view *View, s scope, members []int) *answ
 		b.ways[k] = collect(a.ways[i].reach, locality.NoAddress, there)
 		b.ways[k].partial = true
 		b.candidates[k].Reach = b.ways[k].reach
-		b.candidates[k].Ready = max(readyIn(c.Service, a.candidates[i].Locality.Zone, s.value), uint32(len(there)))
+		// The zone's endpoints alone count: those elsewhere are not missed.
+		ready, total := countIn(c.Service, a.candidates[i].Locality.Zone, s.value)
+		b.candidates[k].Ready, b.candidates[k].Total = max(ready, uint32(len(there))), total
 	}
-	b.decide(v.viewer(view))
+	b.decide()
 	return b
 }
 
 // indexScopes lists the zones and regions of all candidates.
-func (a *answers) indexScopes(view *View) *scopeIndex {
+func (a *answers) indexScopes() *scopeIndex {
+	view := a.facts.view
 	zones, regions := map[string][]int{}, map[string][]int{}
 	add := func(to map[string][]int, value string, i int) {
 		members := to[value]
@@ -266,16 +277,15 @@ func zoneOr(zone, home string) string {
 	return zone
 }
 
-// readyIn is the number of ready endpoints that are counted in a zone, which may
-// be more than a record carries.
-func readyIn(s *discovery.Service, home, zone string) uint32 {
-	var n uint32
+// countIn is the number of endpoints that are counted in a zone, of which the
+// ready ones may be more than a record carries.
+func countIn(s *discovery.Service, home, zone string) (ready, total uint32) {
 	for _, c := range s.Counts {
 		if strings.EqualFold(zoneOr(c.Zone, home), zone) {
-			n += c.Ready
+			ready, total = ready+c.Ready, total+c.Total
 		}
 	}
-	return n
+	return ready, total
 }
 
 // endpointsIn are the ready endpoints of a zone.

@@ -30,10 +30,10 @@ const (
 
 // srvItem is one SRV or SVCB record before it is written.
 type srvItem struct {
-	target *target
-	port   uint16
-	tier   locality.Tier
-	key    float64 // orders the items of a tier
+	target   *target
+	port     uint16
+	priority int     // the number of the candidate's tier
+	key      float64 // orders the items of a tier
 }
 
 // port answers _port._proto and _proto names: the names exist if a candidate
@@ -111,9 +111,10 @@ func (q *query) srv(a *answers, one int, n name) (*dns.Msg, result) {
 		ports := a.entry.Candidates[i].Service.Ports
 		for k := range ports {
 			if n.matches(&ports[k]) {
-				items = q.offer(items, own, t, i, &ports[k], v.Tier)
+				items = q.offer(items, own, t, i, &ports[k], v.Priority)
 			}
 		}
+		q.stale = q.stale || v.Stale && len(items) > own
 	}
 	if len(items) == 0 {
 		return nil, a.nothingAt(one)
@@ -123,14 +124,14 @@ func (q *query) srv(a *answers, one int, n name) (*dns.Msg, result) {
 
 // offer adds the records of one port of a candidate whose records begin at own:
 // one, or one for each port that its gateways listen on for it.
-func (q *query) offer(items []srvItem, own int, t *targets, i int, p *discovery.Port, tier locality.Tier) []srvItem {
+func (q *query) offer(items []srvItem, own int, t *targets, i int, p *discovery.Port, priority int) []srvItem {
 	whole := &t.whole[i]
 	if !whole.way.divided(p) {
-		return q.add(items, own, whole, whole.way.port(p), tier)
+		return q.add(items, own, whole, whole.way.port(p), priority)
 	}
 	for j := range t.parts[i] {
 		part := &t.parts[i][j]
-		items = q.add(items, own, part, portAt(part.port, p), tier)
+		items = q.add(items, own, part, portAt(part.port, p), priority)
 	}
 	return items
 }
@@ -138,7 +139,7 @@ func (q *query) offer(items []srvItem, own int, t *targets, i int, p *discovery.
 // add adds one record unless it is there already: several of a service's ports
 // may be one at the gateway, and the records of an RRset differ (RFC 2181
 // section 5).
-func (q *query) add(items []srvItem, own int, to *target, port uint16, tier locality.Tier) []srvItem {
+func (q *query) add(items []srvItem, own int, to *target, port uint16, priority int) []srvItem {
 	if to.weight == 0 || len(to.name) > maxName || len(items) == maxSRVItems || len(items)-own == maxOwnItems {
 		return items
 	}
@@ -148,13 +149,13 @@ func (q *query) add(items []srvItem, own int, to *target, port uint16, tier loca
 		}
 	}
 	key := q.exponential() / float64(to.weight)
-	return append(items, srvItem{target: to, port: port, tier: tier, key: key})
+	return append(items, srvItem{target: to, port: port, priority: priority, key: key})
 }
 
 // ranked puts records in the order of an answer and keeps what fits one.
 func ranked(items []srvItem) []srvItem {
 	slices.SortFunc(items, func(x, y srvItem) int {
-		return cmp.Or(cmp.Compare(x.tier, y.tier), cmp.Compare(x.key, y.key))
+		return cmp.Or(cmp.Compare(x.priority, y.priority), cmp.Compare(x.key, y.key))
 	})
 	return items[:min(len(items), maxSRV)]
 }

@@ -41,7 +41,7 @@ func (q *query) srvReply(items []srvItem) *dns.Msg {
 	for i := range items {
 		item, rr := &items[i], &records[i].srv
 		rr.Hdr = q.header(dns.TypeSRV)
-		rr.Priority = uint16(item.tier)
+		rr.Priority = uint16(item.priority)
 		rr.Weight = item.target.weight
 		rr.Port = item.port
 		rr.Target = item.target.name

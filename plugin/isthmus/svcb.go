@@ -32,7 +32,9 @@ func (q *query) https(a *answers, one int, n name) (*dns.Msg, result) {
 			continue
 		}
 		if p := webPort(a.entry.Candidates[i].Service.Ports, n); p != nil {
-			items = q.offer(items, len(items), t, i, p, v.Tier)
+			before := len(items)
+			items = q.offer(items, before, t, i, p, v.Priority)
+			q.stale = q.stale || v.Stale && len(items) > before
 		}
 	}
 	return q.bindings(a, one, items)
@@ -101,14 +103,15 @@ func (q *query) svcb(a *answers, one int, n name) (*dns.Msg, result) {
 		case n.port != "":
 			for k := range ports {
 				if n.matches(&ports[k]) {
-					items = q.offer(items, own, t, i, &ports[k], v.Tier)
+					items = q.offer(items, own, t, i, &ports[k], v.Priority)
 				}
 			}
 		case a.ways[i].keepsPorts(ports):
-			items = q.add(items, own, &t.whole[i], 0, v.Tier)
+			items = q.add(items, own, &t.whole[i], 0, v.Priority)
 		case a.ways[i].joinsPorts(ports):
-			items = q.offer(items, own, t, i, &ports[0], v.Tier)
+			items = q.offer(items, own, t, i, &ports[0], v.Priority)
 		}
+		q.stale = q.stale || v.Stale && len(items) > own
 	}
 	return q.bindings(a, one, items)
 }
@@ -175,7 +178,7 @@ func (q *query) bindings(a *answers, one int, items []srvItem) (*dns.Msg, result
 
 func (q *query) bind(b *binding, item *srvItem) dns.RR {
 	b.rr.Hdr = q.header(q.qtype)
-	b.rr.Priority = uint16(item.tier) + 1
+	b.rr.Priority = uint16(item.priority) + 1
 	b.rr.Target = item.target.name
 	values, way := b.values[:0], item.target.way // in the order of their keys
 	if item.port != 0 {

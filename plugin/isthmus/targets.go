@@ -82,20 +82,20 @@ func (a *answers) buildTargets(zone string) *targets {
 			t.parts[i][j] = target{name: strconv.Itoa(int(p.port)) + "." + labelGatewayPort + "." + name, port: p.port, way: &p.way}
 		}
 	}
-	for tier := range locality.Tier(locality.Tiers) {
-		t.weigh(tier, a.all.Verdicts)
+	for priority := range locality.MaxPriorities {
+		t.weigh(priority, a.all.Verdicts)
 	}
 	return t
 }
 
 // weigh gives the targets of a tier their weights: a candidate's is divided
 // among its gateways in proportion to theirs.
-func (t *targets) weigh(tier locality.Tier, verdicts []locality.Verdict) {
-	factor := t.factor(tier, verdicts)
+func (t *targets) weigh(priority int, verdicts []locality.Verdict) {
+	factor := t.factor(priority, verdicts)
 	var weights []uint64
 	var of []*target
 	for i, v := range verdicts {
-		if v.Tier != tier {
+		if !inTier(v, priority) {
 			continue
 		}
 		if t.parts == nil || t.parts[i] == nil {
@@ -116,12 +116,17 @@ func (t *targets) weigh(tier locality.Tier, verdicts []locality.Verdict) {
 		of[k].weight = w
 	}
 	for i, v := range verdicts {
-		if v.Tier == tier && t.parts != nil {
+		if inTier(v, priority) && t.parts != nil {
 			for _, part := range t.parts[i] {
 				t.whole[i].weight += part.weight
 			}
 		}
 	}
+}
+
+// inTier tells whether a candidate is in the tier of a priority.
+func inTier(v locality.Verdict, priority int) bool {
+	return v.Tier != locality.TierOut && v.Priority == priority
 }
 
 func (t *target) gatewayWeight() uint64 {
@@ -136,10 +141,10 @@ func (t *target) gatewayWeight() uint64 {
 // divided. It is the smallest that leaves no remainder, so that small weights
 // stay such that people can read them, or, if their sum didn't fit then, one
 // that keeps all the precision that a record has.
-func (t *targets) factor(tier locality.Tier, verdicts []locality.Verdict) uint64 {
+func (t *targets) factor(priority int, verdicts []locality.Verdict) uint64 {
 	var sum uint64
 	for _, v := range verdicts {
-		if v.Tier == tier {
+		if inTier(v, priority) {
 			sum += v.Weight
 		}
 	}
@@ -148,7 +153,7 @@ func (t *targets) factor(tier locality.Tier, verdicts []locality.Verdict) uint64
 	}
 	factor := uint64(1)
 	for i, v := range verdicts {
-		if v.Tier != tier {
+		if !inTier(v, priority) {
 			continue
 		}
 		total := t.whole[i].gatewayWeight()

@@ -77,6 +77,7 @@ func (p *Isthmus) Transfer(origin string, serial uint32) (<-chan []dns.RR, error
 // that both get the same records.
 type zoneTransfer struct {
 	query
+	facts   *facts
 	parts   []*discovery.Cluster
 	entries []*discovery.Entry // by key; nil in a reverse zone
 	index   *reverseIndex
@@ -97,6 +98,7 @@ func (t *zoneTransfer) hold() (soa dns.SOA) {
 		}
 		table := t.view.link.Table()
 		t.parts, t.index = *table.Records(), t.view.reverse.index()
+		t.facts = t.view.outlook.facts(t.where)
 		t.entries = nil
 		if t.zone.kind != zoneReverse {
 			table.Walk(func(e *discovery.Entry) bool {

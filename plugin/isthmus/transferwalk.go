@@ -20,7 +20,7 @@ var serviceTypes = []uint16{dns.TypeSRV, dns.TypeHTTPS, dns.TypeSVCB}
 // kept with the entries as queries keep it, it would fill the memory with what
 // nobody asked for.
 func (t *zoneTransfer) addService(e *discovery.Entry) {
-	a := t.view.build(e, t.where, &t.parts)
+	a := t.view.build(e, t.facts, &t.parts)
 	if t.zone.kind == zoneMCS {
 		t.addImported(a)
 		return
@@ -28,7 +28,8 @@ func (t *zoneTransfer) addService(e *discovery.Entry) {
 	key, ports := string(e.Key), portNames(e)
 	t.addName(key, a, -1, ports)
 	for i, c := range e.Candidates {
-		t.addName(c.Cluster+"."+key, a, i, ports)
+		b, one := a.only(i)
+		t.addName(c.Cluster+"."+key, b, one, ports)
 		t.addHosts(a, i)
 		for _, p := range a.ways[i].ports {
 			t.addAddresses(strconv.Itoa(int(p.port))+"."+labelGatewayPort+"."+c.Cluster+"."+key, p.way.v4, p.way.v6)
@@ -136,14 +137,14 @@ func (t *zoneTransfer) addAddresses(relative string, v4, v6 []net.IP) {
 // addHosts adds the names of a headless service's endpoints in one cluster.
 func (t *zoneTransfer) addHosts(a *answers, one int) {
 	c := a.entry.Candidates[one]
-	record, fit := clusterRecord(t.parts, c.Cluster), fitnessFor(t.where, t.parts)
+	record, ways := clusterRecord(t.parts, c.Cluster), newFinder(t.facts, t.parts, t.view.names.Addrs)
 	done := map[string]bool{"": true}
 	for _, e := range c.Service.Endpoints {
 		if done[e.Hostname] {
 			continue
 		}
 		done[e.Hostname] = true
-		way, _ := reachHost(t.where, record, c.Service, e.Hostname, fit, &a.ways[one])
+		way, _ := ways.host(record, c.Service, e.Hostname, &a.ways[one])
 		t.addAddresses(e.Hostname+"."+c.Cluster+"."+string(a.entry.Key), way.v4, way.v6)
 	}
 }

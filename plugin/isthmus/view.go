@@ -26,6 +26,9 @@ type link interface {
 	// Heard is when a cluster was last heard of, with a monotonic reading; ok is
 	// false when nothing has been heard of it since this process began.
 	Heard(cluster string) (at time.Time, ok bool)
+	// Gateways is what checks from our cluster found out about the gateways of
+	// others, the same pointer until it changes; nil knows nothing.
+	Gateways() *replica.GatewayStates
 }
 
 // linkConfig is everything that makes two links different. It is comparable:

@@ -22,6 +22,7 @@ gateways:
   - name: default
     addresses: [%[3]s]
     port: 8080
+    check: {type: none}
 gossip: {listen: "%[4]s", advertise: "%[4]s", join: [%[5]s]}
 tls: {cert: watcher.crt, key: watcher.key, ca: ca.crt}
 state: %[8]s

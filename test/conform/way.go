@@ -2,6 +2,7 @@ package conform
 
 import (
 	"fmt"
+	"math/big"
 	"net/netip"
 	"slices"
 
@@ -13,10 +14,10 @@ import (
 type way struct {
 	cluster string
 	service *discovery.Service
-	// tier is 0 for the own cluster to 3 for the rest, -1 when it can't be
-	// answered.
-	tier   int
-	weight uint32
+	// level is 0 for the own cluster to 3 for the rest, tier the same, or -1
+	// when it can't be answered.
+	level, tier int
+	weight      uint32
 	// doors are the gateways that it leads through, by the port they name; share
 	// is the part of the cluster's weight that each group has.
 	doors []door
@@ -71,7 +72,7 @@ func weigh(ways []way) {
 }
 
 func (m *Model) way(c *discovery.Cluster, s *discovery.Service) way {
-	w := way{cluster: c.Name, service: s, tier: m.tier(c), weight: s.Ready() * max(s.Weight, 1)}
+	w := way{cluster: c.Name, service: s, level: m.tier(c), weight: s.Ready() * max(s.Weight, 1)}
 	switch pods := ready(s, ""); {
 	case c.Name == m.Viewer.Cluster && s.Kind == discovery.KindClusterIP && len(s.ClusterIPs) > 0:
 		w.sets = [][]netip.Addr{s.ClusterIPs}
@@ -82,6 +83,7 @@ func (m *Model) way(c *discovery.Cluster, s *discovery.Service) way {
 	default:
 		w.doors, w.sets = doors(c, s)
 	}
+	w.tier = w.level
 	if w.weight == 0 || !slices.ContainsFunc(w.sets, func(s []netip.Addr) bool { return len(s) > 0 }) {
 		w.tier = out
 	}
@@ -238,19 +240,62 @@ func family(sets [][]netip.Addr, six bool) [][]netip.Addr {
 }
 
 // chosen are the alternatives that a query for the service's addresses of one
-// family may get: those of the nearest tier that has any. A way of the own
-// cluster without the family ends it (plugin's README, end of Description).
+// family may get: those of all tiers that have a load. A way of the own cluster
+// without the family ends it (plugin's README, end of Description).
 func chosen(ways []way, six bool) [][]netip.Addr {
-	for tier := range 4 {
-		var all [][]netip.Addr
-		for _, w := range ways {
-			if w.tier == tier {
-				all = append(all, family(w.sets, six)...)
-			}
+	var all [][]netip.Addr
+	loaded := loads(ways, six)
+	for _, w := range ways {
+		sets := family(w.sets, six)
+		if w.tier == 0 && len(sets) == 0 {
+			return nil
 		}
-		if len(all) > 0 || tier == 0 && slices.ContainsFunc(ways, func(w way) bool { return w.tier == 0 }) {
-			return all
+		if w.tier != out && loaded[w.tier] {
+			all = append(all, sets...)
 		}
 	}
-	return nil
+	return all
+}
+
+// loads tells which tiers get a part of the answers of one family, by Envoy's
+// pseudo code ("Priority levels"), in fractions. Endpoints without an address
+// of the family are none.
+func loads(ways []way, six bool) (loaded [4]bool) {
+	one := big.NewRat(1, 1)
+	var health [4]*big.Rat
+	sum := new(big.Rat)
+	for tier := range health {
+		var healthy, total int64
+		for _, w := range ways {
+			if w.level != tier || len(family(w.sets, six)) == 0 {
+				continue
+			}
+			total += int64(w.service.Total())
+			if w.tier != out {
+				healthy += int64(w.service.Ready())
+			}
+		}
+		health[tier] = new(big.Rat)
+		if total > 0 {
+			health[tier] = least(one, big.NewRat(14*healthy, 10*total))
+		}
+		sum.Add(sum, health[tier])
+	}
+	normal, left := least(one, sum), big.NewRat(1, 1)
+	for tier := range health {
+		if normal.Sign() == 0 {
+			break
+		}
+		load := least(left, new(big.Rat).Quo(health[tier], normal))
+		left = new(big.Rat).Sub(left, load)
+		loaded[tier] = load.Sign() > 0
+	}
+	return loaded
+}
+
+func least(a, b *big.Rat) *big.Rat {
+	if a.Cmp(b) < 0 {
+		return a
+	}
+	return b
 }

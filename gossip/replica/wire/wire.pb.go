@@ -1226,6 +1226,42 @@ func (x *Digest) GetRootPrefix() []byte {
 	return nil
 }
 
+type GatewaysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GatewaysRequest) Reset() {
+	*x = GatewaysRequest{}
+	mi := &file_wire_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GatewaysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GatewaysRequest) ProtoMessage() {}
+
+func (x *GatewaysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GatewaysRequest.ProtoReflect.Descriptor instead.
+func (*GatewaysRequest) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{16}
+}
+
 type AnnounceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Announcement  *Announcement          `protobuf:"bytes,1,opt,name=announcement,proto3" json:"announcement,omitempty"`
@@ -1235,7 +1271,7 @@ type AnnounceRequest struct {
 
 func (x *AnnounceRequest) Reset() {
 	*x = AnnounceRequest{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1283,7 @@ func (x *AnnounceRequest) String() string {
 func (*AnnounceRequest) ProtoMessage() {}
 
 func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1296,7 @@ func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceRequest.ProtoReflect.Descriptor instead.
 func (*AnnounceRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AnnounceRequest) GetAnnouncement() *Announcement {
@@ -1278,7 +1314,7 @@ type AnnounceResponse struct {
 
 func (x *AnnounceResponse) Reset() {
 	*x = AnnounceResponse{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1326,7 @@ func (x *AnnounceResponse) String() string {
 func (*AnnounceResponse) ProtoMessage() {}
 
 func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1339,7 @@ func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceResponse.ProtoReflect.Descriptor instead.
 func (*AnnounceResponse) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 type PullRequest struct {
@@ -1318,7 +1354,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1366,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1379,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PullRequest) GetCluster() string {
@@ -1374,7 +1410,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1422,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1435,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PullResponse) GetHead() *SignedHead {
@@ -1432,7 +1468,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1480,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1493,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SubscribeRequest) GetNode() string {
@@ -1475,6 +1511,7 @@ type StreamMessage struct {
 	//	*StreamMessage_Announcement
 	//	*StreamMessage_Synced
 	//	*StreamMessage_Forget
+	//	*StreamMessage_GatewayStates
 	Body          isStreamMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1482,7 +1519,7 @@ type StreamMessage struct {
 
 func (x *StreamMessage) Reset() {
 	*x = StreamMessage{}
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1531,7 @@ func (x *StreamMessage) String() string {
 func (*StreamMessage) ProtoMessage() {}
 
 func (x *StreamMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1544,7 @@ func (x *StreamMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamMessage.ProtoReflect.Descriptor instead.
 func (*StreamMessage) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{21}
+	return file_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StreamMessage) GetBody() isStreamMessage_Body {
@@ -1553,6 +1590,15 @@ func (x *StreamMessage) GetForget() *Forget {
 	return nil
 }
 
+func (x *StreamMessage) GetGatewayStates() *GatewayStates {
+	if x != nil {
+		if x, ok := x.Body.(*StreamMessage_GatewayStates); ok {
+			return x.GatewayStates
+		}
+	}
+	return nil
+}
+
 type isStreamMessage_Body interface {
 	isStreamMessage_Body()
 }
@@ -1574,6 +1620,10 @@ type StreamMessage_Forget struct {
 	Forget *Forget `protobuf:"bytes,4,opt,name=forget,proto3,oneof"`
 }
 
+type StreamMessage_GatewayStates struct {
+	GatewayStates *GatewayStates `protobuf:"bytes,5,opt,name=gateway_states,json=gatewayStates,proto3,oneof"`
+}
+
 func (*StreamMessage_Viewer) isStreamMessage_Body() {}
 
 func (*StreamMessage_Announcement) isStreamMessage_Body() {}
@@ -1581,6 +1631,194 @@ func (*StreamMessage_Announcement) isStreamMessage_Body() {}
 func (*StreamMessage_Synced) isStreamMessage_Body() {}
 
 func (*StreamMessage_Forget) isStreamMessage_Body() {}
+
+func (*StreamMessage_GatewayStates) isStreamMessage_Body() {}
+
+// GatewayStates is what the cluster's prober found out about the gateways of
+// other clusters. A cluster that is named replaces what was said of it before;
+// one without states has none.
+type GatewayStates struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first of a stream, and whenever clusters that are not named have none.
+	Whole         bool               `protobuf:"varint,1,opt,name=whole,proto3" json:"whole,omitempty"`
+	Clusters      []*ClusterGateways `protobuf:"bytes,2,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GatewayStates) Reset() {
+	*x = GatewayStates{}
+	mi := &file_wire_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GatewayStates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GatewayStates) ProtoMessage() {}
+
+func (x *GatewayStates) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GatewayStates.ProtoReflect.Descriptor instead.
+func (*GatewayStates) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GatewayStates) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+func (x *GatewayStates) GetClusters() []*ClusterGateways {
+	if x != nil {
+		return x.Clusters
+	}
+	return nil
+}
+
+type ClusterGateways struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	States        []*GatewayState        `protobuf:"bytes,2,rep,name=states,proto3" json:"states,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterGateways) Reset() {
+	*x = ClusterGateways{}
+	mi := &file_wire_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterGateways) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterGateways) ProtoMessage() {}
+
+func (x *ClusterGateways) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterGateways.ProtoReflect.Descriptor instead.
+func (*ClusterGateways) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ClusterGateways) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *ClusterGateways) GetStates() []*GatewayState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+// GatewayState is one address that was checked. What was not checked, or is not
+// known yet, is left out.
+type GatewayState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Addr          []byte                 `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"` // 4 or 16 octets
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Check         uint32                 `protobuf:"varint,3,opt,name=check,proto3" json:"check,omitempty"` // discovery.Check
+	Up            bool                   `protobuf:"varint,4,opt,name=up,proto3" json:"up,omitempty"`
+	RttMicros     uint32                 `protobuf:"varint,5,opt,name=rtt_micros,json=rttMicros,proto3" json:"rtt_micros,omitempty"` // smoothed; 0: not measured
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GatewayState) Reset() {
+	*x = GatewayState{}
+	mi := &file_wire_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GatewayState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GatewayState) ProtoMessage() {}
+
+func (x *GatewayState) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GatewayState.ProtoReflect.Descriptor instead.
+func (*GatewayState) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GatewayState) GetAddr() []byte {
+	if x != nil {
+		return x.Addr
+	}
+	return nil
+}
+
+func (x *GatewayState) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *GatewayState) GetCheck() uint32 {
+	if x != nil {
+		return x.Check
+	}
+	return 0
+}
+
+func (x *GatewayState) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *GatewayState) GetRttMicros() uint32 {
+	if x != nil {
+		return x.RttMicros
+	}
+	return 0
+}
 
 // Viewer is what an agent must know of its own cluster to choose answers.
 type Viewer struct {
@@ -1590,13 +1828,14 @@ type Viewer struct {
 	Locality      *Locality              `protobuf:"bytes,3,opt,name=locality,proto3" json:"locality,omitempty"`
 	Import        *Import                `protobuf:"bytes,4,opt,name=import,proto3" json:"import,omitempty"`                                     // absent: everything is accepted
 	ForgetSeconds uint64                 `protobuf:"varint,5,opt,name=forget_seconds,json=forgetSeconds,proto3" json:"forget_seconds,omitempty"` // 0: the default
+	Routing       string                 `protobuf:"bytes,6,opt,name=routing,proto3" json:"routing,omitempty"`                                   // the routing policy, JSON of locality.Routing; at most 64 KiB
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Viewer) Reset() {
 	*x = Viewer{}
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1847,7 @@ func (x *Viewer) String() string {
 func (*Viewer) ProtoMessage() {}
 
 func (x *Viewer) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1860,7 @@ func (x *Viewer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Viewer.ProtoReflect.Descriptor instead.
 func (*Viewer) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{22}
+	return file_wire_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Viewer) GetCluster() string {
@@ -1659,6 +1898,13 @@ func (x *Viewer) GetForgetSeconds() uint64 {
 	return 0
 }
 
+func (x *Viewer) GetRouting() string {
+	if x != nil {
+		return x.Routing
+	}
+	return ""
+}
+
 // Import is what the cluster accepts from others. Its watchers and agents apply
 // the same rules to the same parts.
 type Import struct {
@@ -1672,7 +1918,7 @@ type Import struct {
 
 func (x *Import) Reset() {
 	*x = Import{}
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1930,7 @@ func (x *Import) String() string {
 func (*Import) ProtoMessage() {}
 
 func (x *Import) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1943,7 @@ func (x *Import) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Import.ProtoReflect.Descriptor instead.
 func (*Import) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{23}
+	return file_wire_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Import) GetAllow() []string {
@@ -1734,7 +1980,7 @@ type ImportRule struct {
 
 func (x *ImportRule) Reset() {
 	*x = ImportRule{}
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +1992,7 @@ func (x *ImportRule) String() string {
 func (*ImportRule) ProtoMessage() {}
 
 func (x *ImportRule) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +2005,7 @@ func (x *ImportRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRule.ProtoReflect.Descriptor instead.
 func (*ImportRule) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{24}
+	return file_wire_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ImportRule) GetClusters() []string {
@@ -1805,7 +2051,7 @@ type Synced struct {
 
 func (x *Synced) Reset() {
 	*x = Synced{}
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +2063,7 @@ func (x *Synced) String() string {
 func (*Synced) ProtoMessage() {}
 
 func (x *Synced) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +2076,7 @@ func (x *Synced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Synced.ProtoReflect.Descriptor instead.
 func (*Synced) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{25}
+	return file_wire_proto_rawDescGZIP(), []int{29}
 }
 
 // Forget withdraws a cluster that the watcher has dropped.
@@ -1843,7 +2089,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +2101,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +2114,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{26}
+	return file_wire_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Forget) GetCluster() string {
@@ -1889,7 +2135,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_wire_proto_msgTypes[27]
+	mi := &file_wire_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +2147,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[27]
+	mi := &file_wire_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +2160,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{27}
+	return file_wire_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SnapshotHeader) GetClusterset() string {
@@ -1943,7 +2189,7 @@ type SnapshotPart struct {
 
 func (x *SnapshotPart) Reset() {
 	*x = SnapshotPart{}
-	mi := &file_wire_proto_msgTypes[28]
+	mi := &file_wire_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2201,7 @@ func (x *SnapshotPart) String() string {
 func (*SnapshotPart) ProtoMessage() {}
 
 func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[28]
+	mi := &file_wire_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2214,7 @@ func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
 func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{28}
+	return file_wire_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SnapshotPart) GetHead() *SignedHead {
@@ -2088,7 +2334,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\theartbeat\x18\x04 \x01(\x04R\theartbeat\x12\x1f\n" +
 	"\vroot_prefix\x18\x05 \x01(\fR\n" +
-	"rootPrefix\"T\n" +
+	"rootPrefix\"\x11\n" +
+	"\x0fGatewaysRequest\"T\n" +
 	"\x0fAnnounceRequest\x12A\n" +
 	"\fannouncement\x18\x01 \x01(\v2\x1d.isthmus.wire.v1.AnnouncementR\fannouncement\"\x12\n" +
 	"\x10AnnounceResponse\"P\n" +
@@ -2100,19 +2347,34 @@ const file_wire_proto_rawDesc = "" +
 	"\abuckets\x18\x02 \x01(\fR\abuckets\x12+\n" +
 	"\x05items\x18\x03 \x03(\v2\x15.isthmus.wire.v1.ItemR\x05items\"&\n" +
 	"\x10SubscribeRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"\xf5\x01\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\xbe\x02\n" +
 	"\rStreamMessage\x121\n" +
 	"\x06viewer\x18\x01 \x01(\v2\x17.isthmus.wire.v1.ViewerH\x00R\x06viewer\x12C\n" +
 	"\fannouncement\x18\x02 \x01(\v2\x1d.isthmus.wire.v1.AnnouncementH\x00R\fannouncement\x121\n" +
 	"\x06synced\x18\x03 \x01(\v2\x17.isthmus.wire.v1.SyncedH\x00R\x06synced\x121\n" +
-	"\x06forget\x18\x04 \x01(\v2\x17.isthmus.wire.v1.ForgetH\x00R\x06forgetB\x06\n" +
-	"\x04body\"\xcb\x01\n" +
+	"\x06forget\x18\x04 \x01(\v2\x17.isthmus.wire.v1.ForgetH\x00R\x06forget\x12G\n" +
+	"\x0egateway_states\x18\x05 \x01(\v2\x1e.isthmus.wire.v1.GatewayStatesH\x00R\rgatewayStatesB\x06\n" +
+	"\x04body\"c\n" +
+	"\rGatewayStates\x12\x14\n" +
+	"\x05whole\x18\x01 \x01(\bR\x05whole\x12<\n" +
+	"\bclusters\x18\x02 \x03(\v2 .isthmus.wire.v1.ClusterGatewaysR\bclusters\"b\n" +
+	"\x0fClusterGateways\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x125\n" +
+	"\x06states\x18\x02 \x03(\v2\x1d.isthmus.wire.v1.GatewayStateR\x06states\"{\n" +
+	"\fGatewayState\x12\x12\n" +
+	"\x04addr\x18\x01 \x01(\fR\x04addr\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
+	"\x05check\x18\x03 \x01(\rR\x05check\x12\x0e\n" +
+	"\x02up\x18\x04 \x01(\bR\x02up\x12\x1d\n" +
+	"\n" +
+	"rtt_micros\x18\x05 \x01(\rR\trttMicros\"\xe5\x01\n" +
 	"\x06Viewer\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x125\n" +
 	"\blocality\x18\x03 \x01(\v2\x19.isthmus.wire.v1.LocalityR\blocality\x12/\n" +
 	"\x06import\x18\x04 \x01(\v2\x17.isthmus.wire.v1.ImportR\x06import\x12%\n" +
-	"\x0eforget_seconds\x18\x05 \x01(\x04R\rforgetSeconds\"e\n" +
+	"\x0eforget_seconds\x18\x05 \x01(\x04R\rforgetSeconds\x12\x18\n" +
+	"\arouting\x18\x06 \x01(\tR\arouting\"e\n" +
 	"\x06Import\x12\x14\n" +
 	"\x05allow\x18\x01 \x03(\tR\x05allow\x12\x12\n" +
 	"\x04deny\x18\x02 \x03(\tR\x04deny\x121\n" +
@@ -2137,11 +2399,12 @@ const file_wire_proto_rawDesc = "" +
 	"\x06viewer\x18\x02 \x01(\v2\x17.isthmus.wire.v1.ViewerR\x06viewer\"l\n" +
 	"\fSnapshotPart\x12/\n" +
 	"\x04head\x18\x01 \x01(\v2\x1b.isthmus.wire.v1.SignedHeadR\x04head\x12+\n" +
-	"\x05items\x18\x02 \x03(\v2\x15.isthmus.wire.v1.ItemR\x05items2\xf3\x01\n" +
+	"\x05items\x18\x02 \x03(\v2\x15.isthmus.wire.v1.ItemR\x05items2\xc3\x02\n" +
 	"\aReplica\x12E\n" +
 	"\x04Pull\x12\x1c.isthmus.wire.v1.PullRequest\x1a\x1d.isthmus.wire.v1.PullResponse0\x01\x12P\n" +
 	"\tSubscribe\x12!.isthmus.wire.v1.SubscribeRequest\x1a\x1e.isthmus.wire.v1.StreamMessage0\x01\x12O\n" +
-	"\bAnnounce\x12 .isthmus.wire.v1.AnnounceRequest\x1a!.isthmus.wire.v1.AnnounceResponseB4Z2github.com/isthmus-dns/isthmus/gossip/replica/wireb\x06proto3"
+	"\bAnnounce\x12 .isthmus.wire.v1.AnnounceRequest\x1a!.isthmus.wire.v1.AnnounceResponse\x12N\n" +
+	"\bGateways\x12 .isthmus.wire.v1.GatewaysRequest\x1a\x1e.isthmus.wire.v1.GatewayStates0\x01B4Z2github.com/isthmus-dns/isthmus/gossip/replica/wireb\x06proto3"
 
 var (
 	file_wire_proto_rawDescOnce sync.Once
@@ -2155,7 +2418,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_wire_proto_goTypes = []any{
 	(*Item)(nil),             // 0: isthmus.wire.v1.Item
 	(*Cluster)(nil),          // 1: isthmus.wire.v1.Cluster
@@ -2173,19 +2436,23 @@ var file_wire_proto_goTypes = []any{
 	(*Message)(nil),          // 13: isthmus.wire.v1.Message
 	(*Digests)(nil),          // 14: isthmus.wire.v1.Digests
 	(*Digest)(nil),           // 15: isthmus.wire.v1.Digest
-	(*AnnounceRequest)(nil),  // 16: isthmus.wire.v1.AnnounceRequest
-	(*AnnounceResponse)(nil), // 17: isthmus.wire.v1.AnnounceResponse
-	(*PullRequest)(nil),      // 18: isthmus.wire.v1.PullRequest
-	(*PullResponse)(nil),     // 19: isthmus.wire.v1.PullResponse
-	(*SubscribeRequest)(nil), // 20: isthmus.wire.v1.SubscribeRequest
-	(*StreamMessage)(nil),    // 21: isthmus.wire.v1.StreamMessage
-	(*Viewer)(nil),           // 22: isthmus.wire.v1.Viewer
-	(*Import)(nil),           // 23: isthmus.wire.v1.Import
-	(*ImportRule)(nil),       // 24: isthmus.wire.v1.ImportRule
-	(*Synced)(nil),           // 25: isthmus.wire.v1.Synced
-	(*Forget)(nil),           // 26: isthmus.wire.v1.Forget
-	(*SnapshotHeader)(nil),   // 27: isthmus.wire.v1.SnapshotHeader
-	(*SnapshotPart)(nil),     // 28: isthmus.wire.v1.SnapshotPart
+	(*GatewaysRequest)(nil),  // 16: isthmus.wire.v1.GatewaysRequest
+	(*AnnounceRequest)(nil),  // 17: isthmus.wire.v1.AnnounceRequest
+	(*AnnounceResponse)(nil), // 18: isthmus.wire.v1.AnnounceResponse
+	(*PullRequest)(nil),      // 19: isthmus.wire.v1.PullRequest
+	(*PullResponse)(nil),     // 20: isthmus.wire.v1.PullResponse
+	(*SubscribeRequest)(nil), // 21: isthmus.wire.v1.SubscribeRequest
+	(*StreamMessage)(nil),    // 22: isthmus.wire.v1.StreamMessage
+	(*GatewayStates)(nil),    // 23: isthmus.wire.v1.GatewayStates
+	(*ClusterGateways)(nil),  // 24: isthmus.wire.v1.ClusterGateways
+	(*GatewayState)(nil),     // 25: isthmus.wire.v1.GatewayState
+	(*Viewer)(nil),           // 26: isthmus.wire.v1.Viewer
+	(*Import)(nil),           // 27: isthmus.wire.v1.Import
+	(*ImportRule)(nil),       // 28: isthmus.wire.v1.ImportRule
+	(*Synced)(nil),           // 29: isthmus.wire.v1.Synced
+	(*Forget)(nil),           // 30: isthmus.wire.v1.Forget
+	(*SnapshotHeader)(nil),   // 31: isthmus.wire.v1.SnapshotHeader
+	(*SnapshotPart)(nil),     // 32: isthmus.wire.v1.SnapshotPart
 }
 var file_wire_proto_depIdxs = []int32{
 	2,  // 0: isthmus.wire.v1.Cluster.locality:type_name -> isthmus.wire.v1.Locality
@@ -2204,27 +2471,32 @@ var file_wire_proto_depIdxs = []int32{
 	11, // 13: isthmus.wire.v1.AnnounceRequest.announcement:type_name -> isthmus.wire.v1.Announcement
 	10, // 14: isthmus.wire.v1.PullResponse.head:type_name -> isthmus.wire.v1.SignedHead
 	0,  // 15: isthmus.wire.v1.PullResponse.items:type_name -> isthmus.wire.v1.Item
-	22, // 16: isthmus.wire.v1.StreamMessage.viewer:type_name -> isthmus.wire.v1.Viewer
+	26, // 16: isthmus.wire.v1.StreamMessage.viewer:type_name -> isthmus.wire.v1.Viewer
 	11, // 17: isthmus.wire.v1.StreamMessage.announcement:type_name -> isthmus.wire.v1.Announcement
-	25, // 18: isthmus.wire.v1.StreamMessage.synced:type_name -> isthmus.wire.v1.Synced
-	26, // 19: isthmus.wire.v1.StreamMessage.forget:type_name -> isthmus.wire.v1.Forget
-	2,  // 20: isthmus.wire.v1.Viewer.locality:type_name -> isthmus.wire.v1.Locality
-	23, // 21: isthmus.wire.v1.Viewer.import:type_name -> isthmus.wire.v1.Import
-	24, // 22: isthmus.wire.v1.Import.rules:type_name -> isthmus.wire.v1.ImportRule
-	22, // 23: isthmus.wire.v1.SnapshotHeader.viewer:type_name -> isthmus.wire.v1.Viewer
-	10, // 24: isthmus.wire.v1.SnapshotPart.head:type_name -> isthmus.wire.v1.SignedHead
-	0,  // 25: isthmus.wire.v1.SnapshotPart.items:type_name -> isthmus.wire.v1.Item
-	18, // 26: isthmus.wire.v1.Replica.Pull:input_type -> isthmus.wire.v1.PullRequest
-	20, // 27: isthmus.wire.v1.Replica.Subscribe:input_type -> isthmus.wire.v1.SubscribeRequest
-	16, // 28: isthmus.wire.v1.Replica.Announce:input_type -> isthmus.wire.v1.AnnounceRequest
-	19, // 29: isthmus.wire.v1.Replica.Pull:output_type -> isthmus.wire.v1.PullResponse
-	21, // 30: isthmus.wire.v1.Replica.Subscribe:output_type -> isthmus.wire.v1.StreamMessage
-	17, // 31: isthmus.wire.v1.Replica.Announce:output_type -> isthmus.wire.v1.AnnounceResponse
-	29, // [29:32] is the sub-list for method output_type
-	26, // [26:29] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	29, // 18: isthmus.wire.v1.StreamMessage.synced:type_name -> isthmus.wire.v1.Synced
+	30, // 19: isthmus.wire.v1.StreamMessage.forget:type_name -> isthmus.wire.v1.Forget
+	23, // 20: isthmus.wire.v1.StreamMessage.gateway_states:type_name -> isthmus.wire.v1.GatewayStates
+	24, // 21: isthmus.wire.v1.GatewayStates.clusters:type_name -> isthmus.wire.v1.ClusterGateways
+	25, // 22: isthmus.wire.v1.ClusterGateways.states:type_name -> isthmus.wire.v1.GatewayState
+	2,  // 23: isthmus.wire.v1.Viewer.locality:type_name -> isthmus.wire.v1.Locality
+	27, // 24: isthmus.wire.v1.Viewer.import:type_name -> isthmus.wire.v1.Import
+	28, // 25: isthmus.wire.v1.Import.rules:type_name -> isthmus.wire.v1.ImportRule
+	26, // 26: isthmus.wire.v1.SnapshotHeader.viewer:type_name -> isthmus.wire.v1.Viewer
+	10, // 27: isthmus.wire.v1.SnapshotPart.head:type_name -> isthmus.wire.v1.SignedHead
+	0,  // 28: isthmus.wire.v1.SnapshotPart.items:type_name -> isthmus.wire.v1.Item
+	19, // 29: isthmus.wire.v1.Replica.Pull:input_type -> isthmus.wire.v1.PullRequest
+	21, // 30: isthmus.wire.v1.Replica.Subscribe:input_type -> isthmus.wire.v1.SubscribeRequest
+	17, // 31: isthmus.wire.v1.Replica.Announce:input_type -> isthmus.wire.v1.AnnounceRequest
+	16, // 32: isthmus.wire.v1.Replica.Gateways:input_type -> isthmus.wire.v1.GatewaysRequest
+	20, // 33: isthmus.wire.v1.Replica.Pull:output_type -> isthmus.wire.v1.PullResponse
+	22, // 34: isthmus.wire.v1.Replica.Subscribe:output_type -> isthmus.wire.v1.StreamMessage
+	18, // 35: isthmus.wire.v1.Replica.Announce:output_type -> isthmus.wire.v1.AnnounceResponse
+	23, // 36: isthmus.wire.v1.Replica.Gateways:output_type -> isthmus.wire.v1.GatewayStates
+	33, // [33:37] is the sub-list for method output_type
+	29, // [29:33] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -2236,11 +2508,12 @@ func file_wire_proto_init() {
 		(*Message_Announcement)(nil),
 		(*Message_Digests)(nil),
 	}
-	file_wire_proto_msgTypes[21].OneofWrappers = []any{
+	file_wire_proto_msgTypes[22].OneofWrappers = []any{
 		(*StreamMessage_Viewer)(nil),
 		(*StreamMessage_Announcement)(nil),
 		(*StreamMessage_Synced)(nil),
 		(*StreamMessage_Forget)(nil),
+		(*StreamMessage_GatewayStates)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2248,7 +2521,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

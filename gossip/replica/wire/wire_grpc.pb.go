@@ -29,6 +29,7 @@ const (
 	Replica_Pull_FullMethodName      = "/isthmus.wire.v1.Replica/Pull"
 	Replica_Subscribe_FullMethodName = "/isthmus.wire.v1.Replica/Subscribe"
 	Replica_Announce_FullMethodName  = "/isthmus.wire.v1.Replica/Announce"
+	Replica_Gateways_FullMethodName  = "/isthmus.wire.v1.Replica/Gateways"
 )
 
 // ReplicaClient is the client API for Replica service.
@@ -48,6 +49,10 @@ type ReplicaClient interface {
 	// of the pool: `isthmus retire`. For watchers' identities. OK means that the
 	// head is current here, or that one above it is.
 	Announce(ctx context.Context, in *AnnounceRequest, opts ...grpc.CallOption) (*AnnounceResponse, error)
+	// Gateways returns what this watcher's own checks find out, from when it is
+	// the one that checks: whole at first, then what changes. Nothing while it is
+	// not. For the other watchers of its cluster.
+	Gateways(ctx context.Context, in *GatewaysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GatewayStates], error)
 }
 
 type replicaClient struct {
@@ -106,6 +111,25 @@ func (c *replicaClient) Announce(ctx context.Context, in *AnnounceRequest, opts 
 	return out, nil
 }
 
+func (c *replicaClient) Gateways(ctx context.Context, in *GatewaysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GatewayStates], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Replica_ServiceDesc.Streams[2], Replica_Gateways_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GatewaysRequest, GatewayStates]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replica_GatewaysClient = grpc.ServerStreamingClient[GatewayStates]
+
 // ReplicaServer is the server API for Replica service.
 // All implementations must embed UnimplementedReplicaServer
 // for forward compatibility.
@@ -123,6 +147,10 @@ type ReplicaServer interface {
 	// of the pool: `isthmus retire`. For watchers' identities. OK means that the
 	// head is current here, or that one above it is.
 	Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error)
+	// Gateways returns what this watcher's own checks find out, from when it is
+	// the one that checks: whole at first, then what changes. Nothing while it is
+	// not. For the other watchers of its cluster.
+	Gateways(*GatewaysRequest, grpc.ServerStreamingServer[GatewayStates]) error
 	mustEmbedUnimplementedReplicaServer()
 }
 
@@ -141,6 +169,9 @@ func (UnimplementedReplicaServer) Subscribe(*SubscribeRequest, grpc.ServerStream
 }
 func (UnimplementedReplicaServer) Announce(context.Context, *AnnounceRequest) (*AnnounceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Announce not implemented")
+}
+func (UnimplementedReplicaServer) Gateways(*GatewaysRequest, grpc.ServerStreamingServer[GatewayStates]) error {
+	return status.Error(codes.Unimplemented, "method Gateways not implemented")
 }
 func (UnimplementedReplicaServer) mustEmbedUnimplementedReplicaServer() {}
 func (UnimplementedReplicaServer) testEmbeddedByValue()                 {}
@@ -203,6 +234,17 @@ func _Replica_Announce_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Replica_Gateways_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GatewaysRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReplicaServer).Gateways(m, &grpc.GenericServerStream[GatewaysRequest, GatewayStates]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replica_GatewaysServer = grpc.ServerStreamingServer[GatewayStates]
+
 // Replica_ServiceDesc is the grpc.ServiceDesc for Replica service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -224,6 +266,11 @@ var Replica_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Subscribe",
 			Handler:       _Replica_Subscribe_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Gateways",
+			Handler:       _Replica_Gateways_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -1,6 +1,10 @@
 package locality
 
-import "github.com/isthmus-dns/isthmus/discovery"
+import (
+	"time"
+
+	"github.com/isthmus-dns/isthmus/discovery"
+)
 
 // Viewer is who asks: where the client runs.
 type Viewer struct {
@@ -8,10 +12,6 @@ type Viewer struct {
 	Network  string
 	Locality discovery.Locality
 }
-
-// Policy is the viewer's routing policy. Its zero value is the default order
-// of tiers and, so far, the only one.
-type Policy struct{}
 
 // Reach is how a viewer gets to a candidate, or why it can't.
 type Reach uint8
@@ -32,56 +32,73 @@ const (
 // OK tells whether there is a way.
 func (r Reach) OK() bool { return r >= ByService && r < reachUnknown }
 
-// Candidate is one cluster that has the service, as the viewer sees it.
+// Gateway is what probes from the viewer's cluster say about a candidate's
+// gateways together: they are down when all of them are.
+type Gateway uint8
+
+// The states of a gateway. What was not probed is unknown, and that is not
+// down: a cluster without checks must not lose its clients for it.
+const (
+	GatewayUnknown Gateway = iota
+	GatewayUp
+	GatewayDown
+)
+
+// String is the state's name in explanations.
+func (g Gateway) String() string {
+	switch g {
+	case GatewayUp:
+		return "up"
+	case GatewayDown:
+		return "down"
+	}
+	return "unknown"
+}
+
+// Candidate is one cluster that has the service, as the viewer sees it. The
+// clusters of one decision have different names.
 type Candidate struct {
 	Cluster      string
 	Locality     discovery.Locality
-	Ready, Total uint32 // endpoints
+	Ready, Total uint32 // endpoints; a Total below Ready counts as Ready
 	Weight       uint32 // per ready endpoint, relative to other clusters; 0 means 1
 	Reach        Reach
+	// Gateway counts only where the way leads through a gateway.
+	Gateway Gateway
+	// Freshness is whether the candidate's record may be trusted to be of
+	// now. It doesn't count for the viewer's own cluster: what it says of
+	// itself comes from the same watchers as everything else.
+	Freshness Freshness
+	// RTT is the smoothed round-trip time to the nearest of its gateways; 0
+	// where none was measured.
+	RTT time.Duration
+	// Band is the latency band that the candidate was in, from the Verdict
+	// before this one or from NextBand; NoBand where there is none.
+	Band Band
+	// Drained asks what would be if the cluster were not there.
+	Drained bool
 }
 
-// Tier is how near a candidate is; a lower tier is used first. It is the
-// priority of SRV records.
-type Tier int8
+// silent tells whether the candidate moves one tier lower.
+func (c *Candidate) silent(own bool) bool { return c.Freshness == Silent && !own }
 
-// The tiers of the default policy.
-const (
-	TierOut    Tier = -1 // no tier: the candidate is out
-	TierOwn    Tier = 0
-	TierZone   Tier = 1
-	TierRegion Tier = 2
-	TierOther  Tier = 3
-	// Tiers is the number of tiers that a candidate can be in.
-	Tiers = 4
-)
+// down tells whether the candidate's gateways are known to be down.
+func (c *Candidate) down() bool { return c.Reach == ByGateway && c.Gateway == GatewayDown }
 
-// String is the tier's name in _why, in metrics and in the API.
-func (t Tier) String() string {
-	switch t {
-	case TierOwn:
-		return "own"
-	case TierZone:
-		return "zone"
-	case TierRegion:
-		return "region"
-	case TierOther:
-		return "other"
+// total is the number of endpoints, whatever the record says of it.
+func (c *Candidate) total() uint64 { return uint64(max(c.Total, c.Ready)) }
+
+// stranded tells that no client gets to the candidate, however many of its
+// endpoints are ready: its tier doesn't count on them, or it would give a part
+// of its load away for good. A gateway that is down, or whose host name is to be
+// looked up, is expected back and missed meanwhile. So are endpoints that have
+// no address because none is ready.
+func (c *Candidate) stranded() bool {
+	switch c.Reach {
+	case NoGateway, NoHost, Refused:
+		return true
+	case NoAddress:
+		return c.Ready > 0
 	}
-	return "out"
-}
-
-// tierOf places a candidate by what it shares with the viewer. Unknown fields
-// match nothing, and zones of two regions are two zones even if one name names
-// both.
-func tierOf(v Viewer, c Candidate) Tier {
-	switch {
-	case v.Cluster != "" && v.Cluster == c.Cluster:
-		return TierOwn
-	case v.Locality.Region == "" || v.Locality.Region != c.Locality.Region:
-		return TierOther
-	case v.Locality.Zone == "" || v.Locality.Zone != c.Locality.Zone:
-		return TierRegion
-	}
-	return TierZone
+	return false
 }

@@ -1,128 +1,100 @@
 package locality
 
-import "math/bits"
-
-// Reasons that verdicts carry: the rule that let a candidate in or kept it out.
-const (
-	ReasonChosen     = "lowest tier with candidates"
-	ReasonStandby    = "a lower tier has candidates"
-	ReasonNoReady    = "no ready endpoint"
-	ReasonNoAddress  = "no address"
-	ReasonNoGateway  = "no gateway"
-	ReasonUnresolved = "gateway host name not resolved"
-	ReasonNoHost     = "gateway host name has no address"
-	ReasonRefused    = "address is loopback, link-local or a metadata service"
+import (
+	"fmt"
+	"strconv"
 )
 
 // Verdict is what was decided about one candidate.
 type Verdict struct {
-	// Tier is the candidate's tier; TierOut when it can't be answered at all.
+	// Tier is the kind of the candidate's tier; TierOut when it can't be
+	// answered at all now.
 	Tier Tier
+	// Priority is the number of its tier: lower ones are used first. It is the
+	// priority of SRV records, below MaxPriorities.
+	Priority int
 	// Weight is its weight inside its tier, 0 when it is out.
 	Weight uint64
-	// Share is the part of answers that it gets, 0 to 1.
+	// Share is the part of answers that it gets, 0 to 1; above 0 if it is in.
 	Share float64
 	// In tells whether it gets any answers now.
 	In bool
-	// Reason names the rule.
-	Reason string
+	// Stale tells that what is known of the candidate may be outdated; an
+	// answer that names it says so (Extended DNS Error 3). False when it is
+	// out.
+	Stale bool
+	// Band is its latency band, to be given to the next decision.
+	Band Band
+	// Reason is the rule that decided, Detail what it decided by: a pattern
+	// with its weight, or a band. Rule puts them in words.
+	Reason Reason
+	Detail string
+
+	frozen bool // stale, but in its own tier
+}
+
+// Rule is the deciding rule in words, as _why and explain show it.
+func (v Verdict) Rule() string {
+	rule := v.Reason.String()
+	if v.Detail != "" {
+		rule += " (" + v.Detail + ")"
+	}
+	switch {
+	case v.frozen:
+		return rule + "; silent with most others: we are cut off"
+	case v.Stale:
+		return rule + "; silent, so one tier further"
+	}
+	return rule
+}
+
+// Standing is the verdict without its rule: "in tier=3(other) weight=3
+// share=60%", "standby tier=3(other) weight=3" or "out weight=0".
+func (v Verdict) Standing() string {
+	switch {
+	case v.In:
+		return fmt.Sprintf("in tier=%d(%s) weight=%d share=%s%%", v.Priority, v.Tier, v.Weight, strconv.FormatFloat(v.Share*100, 'g', 3, 64))
+	case v.Tier == TierOut:
+		return "out weight=0"
+	}
+	return fmt.Sprintf("standby tier=%d(%s) weight=%d", v.Priority, v.Tier, v.Weight)
 }
 
 // Plan is the decision about all candidates of a service for one viewer. It is
-// immutable.
+// immutable. The zero Plan has no candidate.
 type Plan struct {
 	// Verdicts are in the order of the candidates.
 	Verdicts []Verdict
 
-	chosen []int    // candidates that are in
-	bounds []uint64 // running sums of their weights
+	chosen []int // candidates that are in, by tier and name
+	// bounds are the ends of their parts of all numbers, but for the last one,
+	// whose part has no end.
+	bounds []uint64
+	keyed  []keyed // of each chosen one, with affinity
 }
 
-// Decide places every candidate in a tier and gives all answers to the lowest
-// tier that has one which may be answered. The candidates' order decides
-// nothing but the order of verdicts.
-func Decide(viewer Viewer, _ Policy, candidates []Candidate) *Plan {
-	p := &Plan{Verdicts: make([]Verdict, len(candidates))}
-	var load [Tiers]uint64 // the sum of weights in each tier
-	for i, c := range candidates {
-		if reason := outReason(c); reason != "" {
-			p.Verdicts[i] = Verdict{Tier: TierOut, Reason: reason}
-			continue
-		}
-		t := tierOf(viewer, c)
-		p.Verdicts[i] = Verdict{Tier: t, Weight: uint64(c.Ready) * uint64(max(c.Weight, 1)), Reason: ReasonStandby}
-		load[t] += p.Verdicts[i].Weight
-	}
-	for t, sum := range load {
-		if sum > 0 {
-			p.fill(Tier(t), sum)
-			break
-		}
-	}
-	return p
-}
+// Empty tells whether no candidate is in.
+func (p *Plan) Empty() bool { return len(p.chosen) == 0 }
 
-// fill gives all answers to one tier.
-func (p *Plan) fill(t Tier, sum uint64) {
-	var bound uint64
-	for i := range p.Verdicts {
-		v := &p.Verdicts[i]
-		if v.Tier != t {
-			continue
-		}
-		v.In, v.Reason = true, ReasonChosen
-		v.Share = float64(v.Weight) / float64(sum)
-		bound += v.Weight
-		p.chosen = append(p.chosen, i)
-		p.bounds = append(p.bounds, bound)
-	}
-}
+// Affine tells whether the policy wants a client to keep its cluster: PickFor
+// then chooses, else Pick.
+func (p *Plan) Affine() bool { return p.keyed != nil }
 
 // Pick returns the index of one candidate, each with the probability of its
 // share when r is uniformly distributed over all of uint64; -1 when none is
 // in. It doesn't allocate.
 func (p *Plan) Pick(r uint64) int {
-	switch len(p.chosen) {
-	case 0:
+	if len(p.chosen) == 0 {
 		return -1
-	case 1:
-		return p.chosen[0]
 	}
-	// The high half of r × sum is uniform over [0, sum) but for a bias below
-	// sum / 2^64 (Lemire, "Fast random integer generation in an interval").
-	x, _ := bits.Mul64(r, p.bounds[len(p.bounds)-1])
-	lo, hi := 0, len(p.bounds)-1
+	lo, hi := 0, len(p.bounds)
 	for lo < hi {
 		mid := (lo + hi) / 2
-		if x < p.bounds[mid] {
+		if r < p.bounds[mid] {
 			hi = mid
 		} else {
 			lo = mid + 1
 		}
 	}
 	return p.chosen[lo]
-}
-
-// Empty tells whether no candidate is in.
-func (p *Plan) Empty() bool { return len(p.chosen) == 0 }
-
-// outReason says why a candidate can't be answered, "" if it can.
-func outReason(c Candidate) string {
-	if c.Ready == 0 {
-		return ReasonNoReady
-	}
-	switch c.Reach {
-	case NoGateway:
-		return ReasonNoGateway
-	case Unresolved:
-		return ReasonUnresolved
-	case NoHost:
-		return ReasonNoHost
-	case Refused:
-		return ReasonRefused
-	}
-	if !c.Reach.OK() {
-		return ReasonNoAddress
-	}
-	return ""
 }

@@ -3,6 +3,7 @@ package locality_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,7 +54,7 @@ func TestDecideTiers(t *testing.T) {
 			},
 			want: []locality.Verdict{
 				{Tier: locality.TierOwn, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
-				{Tier: locality.TierZone, Weight: 90, Reason: locality.ReasonStandby},
+				{Tier: locality.TierZone, Priority: 1, Weight: 90, Reason: locality.ReasonStandby},
 			},
 		},
 		{
@@ -67,9 +68,9 @@ func TestDecideTiers(t *testing.T) {
 			},
 			want: []locality.Verdict{
 				{Tier: locality.TierOut, Reason: locality.ReasonNoReady},
-				{Tier: locality.TierRegion, Weight: 9, Reason: locality.ReasonStandby},
-				{Tier: locality.TierZone, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
-				{Tier: locality.TierOther, Weight: 9, Reason: locality.ReasonStandby},
+				{Tier: locality.TierRegion, Priority: 2, Weight: 9, Reason: locality.ReasonStandby},
+				{Tier: locality.TierZone, Priority: 1, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierOther, Priority: 3, Weight: 9, Reason: locality.ReasonStandby},
 			},
 		},
 		{
@@ -80,8 +81,8 @@ func TestDecideTiers(t *testing.T) {
 				candidate("light", "us-west1/us-west1-c", 2),
 			},
 			want: []locality.Verdict{
-				{Tier: locality.TierRegion, Weight: 6, Share: 0.75, In: true, Reason: locality.ReasonChosen},
-				{Tier: locality.TierRegion, Weight: 2, Share: 0.25, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierRegion, Priority: 2, Weight: 6, Share: 0.75, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierRegion, Priority: 2, Weight: 2, Share: 0.25, In: true, Reason: locality.ReasonChosen},
 			},
 		},
 		{
@@ -92,7 +93,7 @@ func TestDecideTiers(t *testing.T) {
 				{Tier: locality.TierOut, Reason: locality.ReasonUnresolved},
 				{Tier: locality.TierOut, Reason: locality.ReasonNoGateway},
 				{Tier: locality.TierOut, Reason: locality.ReasonNoAddress},
-				{Tier: locality.TierOther, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierOther, Priority: 3, Weight: 1, Share: 1, In: true, Reason: locality.ReasonChosen},
 			},
 		},
 		{
@@ -100,8 +101,8 @@ func TestDecideTiers(t *testing.T) {
 			viewer:     locality.Viewer{},
 			candidates: []locality.Candidate{candidate("", "", 1), candidate("east", "us-east1", 1)},
 			want: []locality.Verdict{
-				{Tier: locality.TierOther, Weight: 1, Share: 0.5, In: true, Reason: locality.ReasonChosen},
-				{Tier: locality.TierOther, Weight: 1, Share: 0.5, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierOther, Priority: 3, Weight: 1, Share: 0.5, In: true, Reason: locality.ReasonChosen},
+				{Tier: locality.TierOther, Priority: 3, Weight: 1, Share: 0.5, In: true, Reason: locality.ReasonChosen},
 			},
 		},
 		{name: "no candidate", viewer: viewer, want: []locality.Verdict{}},
@@ -164,12 +165,15 @@ func TestPickEdges(t *testing.T) {
 }
 
 func TestPickAllocs(t *testing.T) {
-	plan := locality.Decide(viewer, locality.Policy{}, many(300))
+	plan := locality.Decide(viewer, affine(t), many(300))
 	var r uint64
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		r += 1 << 50
 		plan.Pick(r)
+		plan.PickFor(r)
 	}))
+	addr := netip.MustParseAddr("2001:db8::1")
+	require.Zero(t, testing.AllocsPerRun(1000, func() { locality.ClientHash(addr) }))
 }
 
 func many(n int) []locality.Candidate {
@@ -180,28 +184,41 @@ func many(n int) []locality.Candidate {
 	return candidates
 }
 
-func BenchmarkPick(b *testing.B) {
+func BenchmarkPick(b *testing.B)    { benchmarkChoice(b, (*locality.Plan).Pick) }
+func BenchmarkPickFor(b *testing.B) { benchmarkChoice(b, (*locality.Plan).PickFor) }
+
+func benchmarkChoice(b *testing.B, choose func(*locality.Plan, uint64) int) {
 	for _, n := range []int{3, 30, 300} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			plan := locality.Decide(viewer, locality.Policy{}, many(n))
+			plan := locality.Decide(viewer, affine(b), many(n))
 			var r uint64
 			b.ReportAllocs()
 			for b.Loop() {
 				r += 0x9e3779b97f4a7c15 // steps through all of uint64 (Knuth's multiplicative constant)
-				plan.Pick(r)
+				choose(plan, r)
 			}
 		})
 	}
 }
 
+// all is a policy that has every kind of rule.
+func all(t testing.TB) locality.Policy {
+	return policyOf(t, locality.Rules{
+		Order: locality.OrderLatency, Affinity: locality.AffinityClient, Failover: failover,
+		Distribute: []locality.Distribute{{From: "*", To: map[string]uint32{"us-east1": 50, "us-east1/us-east1-b": 50}}},
+	})
+}
+
 func BenchmarkDecide(b *testing.B) {
-	for _, n := range []int{3, 30, 300} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			candidates := many(n)
-			b.ReportAllocs()
-			for b.Loop() {
-				locality.Decide(viewer, locality.Policy{}, candidates)
-			}
-		})
+	for name, policy := range map[string]locality.Policy{"default": {}, "all": all(b)} {
+		for _, n := range []int{3, 30, 300} {
+			b.Run(fmt.Sprint(name, "/", n), func(b *testing.B) {
+				candidates := many(n)
+				b.ReportAllocs()
+				for b.Loop() {
+					locality.Decide(viewer, policy, candidates)
+				}
+			})
+		}
 	}
 }

@@ -17,6 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 type fakeState struct {
@@ -25,6 +28,7 @@ type fakeState struct {
 	leading bool
 	ready   bool
 	heard   map[string]time.Time
+	checks  *probe.Snapshot
 }
 
 func (s *fakeState) Table() *discovery.Table { return s.table }
@@ -32,9 +36,28 @@ func (s *fakeState) Members() []Member       { return s.members }
 func (s *fakeState) Leading() bool           { return s.leading }
 func (s *fakeState) Ready() bool             { return s.ready }
 
+var shown = Config{Loaded: time.Unix(1_700_000_060, 0).UTC(), Restart: []string{"http"}, Routing: "default", Health: "every 5s"}
+
+func (s *fakeState) Config() Config { return shown }
+
+func (s *fakeState) Checks() *probe.Snapshot {
+	if s.checks == nil {
+		return &probe.Snapshot{}
+	}
+	return s.checks
+}
+
 func (s *fakeState) Heard(cluster string) (time.Time, bool) {
 	at, ok := s.heard[cluster]
 	return at, ok
+}
+
+// Explain is a real explainer's, seen from west.
+func (s *fakeState) Explain(q isthmus.Question) (*isthmus.Explanation, error) {
+	view := &replica.View{Cluster: "west", Locality: discovery.Locality{Region: "us-west1", Zone: "us-west1-a"}}
+	return isthmus.NewExplainer(isthmus.Knowledge{
+		Table: s.table, View: func() *replica.View { return view }, Heard: s.Heard,
+	}, slog.New(slog.DiscardHandler)).Explain(q)
 }
 
 var about = About{Version: "v1", Clusterset: "prod", Cluster: "west", Watcher: "w-0.west", Started: time.Unix(1_700_000_000, 0).UTC()}
@@ -89,13 +112,56 @@ func TestStatus(t *testing.T) {
 	require.NotNil(t, age)
 	require.InDelta(t, 3600, *age, 60)
 	require.Equal(t, Status{
-		About: about, Leading: true, Ready: true,
+		About: about, Leading: true, Ready: true, Config: shown,
 		Clusters: []Cluster{
 			{Name: "east", Epoch: 1, Seq: 1, Services: 1},
 			{Name: "west", UID: "u", Locality: "us-west1/us-west1-a", Epoch: 3, Seq: 7, AgeSeconds: age, Services: 2, Gateways: 1},
 		},
 		Members: []Member{{Name: "w-0.west", Cluster: "west", Address: "192.0.2.1:7946", Self: true}},
 	}, got)
+}
+
+// TestChecks: gateways are told of by cluster, and by address.
+func TestChecks(t *testing.T) {
+	state := filled()
+	gateway := func(last byte, port uint16) discovery.Gateway {
+		return discovery.Gateway{Addresses: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, last})}, Port: port, Kind: discovery.GatewayStatic}
+	}
+	state.table.Apply("east", discovery.Update{Cluster: &discovery.Cluster{Name: "east", UID: "e", GatewaySets: []discovery.GatewaySet{
+		{Name: discovery.DefaultGatewaySet, Gateways: []discovery.Gateway{gateway(1, 443), gateway(2, 443), gateway(3, 443)}},
+		{Name: "ports", Gateways: []discovery.Gateway{gateway(4, 0)}},
+	}}}, discovery.Version{Epoch: 1, Seq: 2})
+	prober, err := probe.New(probe.Config{})
+	require.NoError(t, err)
+	targets := probe.Of(state.table, "west")
+	prober.SetTargets(targets)
+	since := time.Now()
+	status := []probe.Status{probe.Up, probe.Up, probe.Down}
+	var results []probe.Result
+	for _, r := range prober.Snapshot().Cluster("east") {
+		n := int(r.Target.Addr.As4()[3])
+		r.State = probe.State{Status: status[n-1], Since: since, RTT: probe.RTT{Smoothed: time.Duration(n) * 20 * time.Millisecond}}
+		if r.Status == probe.Down {
+			r.Error = "connection refused"
+		}
+		results = append(results, r)
+	}
+	prober.Adopt(results)
+	state.checks = prober.Snapshot()
+	c := serve(t, state)
+	got, err := c.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, &Checked{Up: 2, Down: 1, Unknown: 1, RTTSeconds: .02}, got.Clusters[0].Checked)
+	require.Nil(t, got.Clusters[1].Checked, "our own")
+	all, err := c.Checks(t.Context())
+	require.NoError(t, err)
+	require.Len(t, all.Gateways, 6, "at the gateways' own port, and at the one that a service has there")
+	require.NotNil(t, all.Gateways[4].Since)
+	require.True(t, since.Equal(*all.Gateways[4].Since))
+	all.Gateways[4].Since = nil
+	require.Equal(t, Check{
+		Cluster: "east", Address: netip.MustParseAddrPort("192.0.2.3:443"), Check: "tcp", Status: "down", RTTSeconds: .06, Error: "connection refused",
+	}, all.Gateways[4])
 }
 
 func TestServices(t *testing.T) {
@@ -116,6 +182,32 @@ func TestServices(t *testing.T) {
 	one, err := c.Services(t.Context(), "apollo")
 	require.NoError(t, err)
 	require.Len(t, one, 1)
+}
+
+func TestExplain(t *testing.T) {
+	state := filled()
+	c := serve(t, state)
+	e, err := c.Explain(t.Context(), isthmus.Question{
+		Name: "user.production.global.", Client: netip.MustParseAddr("10.0.0.7"), Without: []string{"east"},
+	})
+	require.NoError(t, err)
+	want, err := state.Explain(isthmus.Question{Name: "user.production", Client: netip.MustParseAddr("10.0.0.7"), Without: []string{"east"}})
+	require.NoError(t, err)
+	require.Equal(t, want, e)
+	require.Equal(t, []string{"in", "out"}, []string{e.Candidates[0].State, e.Candidates[1].State})
+	require.Equal(t, "drained", e.Candidates[1].Reason)
+	for _, tt := range []struct {
+		q    isthmus.Question
+		want string
+	}{
+		{isthmus.Question{Name: "nobody.production"}, `ask the watcher: 404 Not Found: service "nobody.production": no cluster exports it`},
+		{isthmus.Question{}, `ask the watcher: 404 Not Found: service "": no cluster exports it`},
+		{isthmus.Question{Name: "user.production", From: "a/b/c/d"}, `ask the watcher: 400 Bad Request: from "a/b/c/d": neither a cluster nor a locality`},
+		{isthmus.Question{Name: "user.production", Without: []string{"eest"}}, `ask the watcher: 400 Bad Request: without "eest": no such cluster`},
+	} {
+		_, err := c.Explain(t.Context(), tt.q)
+		require.ErrorContains(t, err, tt.want)
+	}
 }
 
 func TestPagesHoldEachServiceOnce(t *testing.T) {
@@ -159,6 +251,7 @@ func TestBadRequests(t *testing.T) {
 		{http.MethodGet, "/api/v1/services?limit=10001", http.StatusBadRequest},
 		{http.MethodGet, "/api/v1/services?limit=x", http.StatusBadRequest},
 		{http.MethodGet, "/api/v1/services?after=x", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=user.production&client=x", http.StatusBadRequest},
 		{http.MethodPost, "/api/v1/status", http.StatusMethodNotAllowed},
 		{http.MethodGet, "/", http.StatusNotFound},
 	} {

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 // maxAnswer bounds what a client reads: MaxLimit services with 64 gateways
@@ -43,6 +45,12 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, c.get(ctx, "/api/v1/status", nil, &s)
 }
 
+// Checks asks for what checks of gateways found.
+func (c *Client) Checks(ctx context.Context) (Checks, error) {
+	var s Checks
+	return s, c.get(ctx, "/api/v1/gateways", nil, &s)
+}
+
 // Services asks for all services of a namespace, "" for all, page by page.
 func (c *Client) Services(ctx context.Context, namespace string) ([]Service, error) {
 	all := []Service{}
@@ -67,6 +75,23 @@ func (c *Client) Services(ctx context.Context, namespace string) ([]Service, err
 		at = next
 		query.Set("after", p.Next)
 	}
+}
+
+// Explain asks where clients of a service are sent. The watcher does not know
+// the caller's place: q.From is from where it is looked, empty for its own.
+func (c *Client) Explain(ctx context.Context, q isthmus.Question) (*isthmus.Explanation, error) {
+	query := url.Values{"name": {q.Name}, "without": q.Without}
+	if q.From != "" {
+		query.Set("from", q.From)
+	}
+	if q.Client.IsValid() {
+		query.Set("client", q.Client.String())
+	}
+	e := &isthmus.Explanation{}
+	if err := c.get(ctx, "/api/v1/explain", query, e); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func (c *Client) get(ctx context.Context, path string, query url.Values, into any) error {

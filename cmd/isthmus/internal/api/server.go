@@ -8,11 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 const (
@@ -46,6 +49,8 @@ func New(about About, state State, metrics prometheus.Gatherer, log *slog.Logger
 	mux.HandleFunc("GET /readyz", h.ready)
 	mux.HandleFunc("GET /api/v1/status", h.status)
 	mux.HandleFunc("GET /api/v1/services", h.services)
+	mux.HandleFunc("GET /api/v1/explain", h.explain)
+	mux.HandleFunc("GET /api/v1/gateways", h.gateways)
 	return &Server{log: log, http: &http.Server{
 		Handler: bounded(mux),
 		// Requests have no body and short headers; answers of MaxLimit
@@ -114,6 +119,10 @@ func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 	answer(w, status(h.about, h.state))
 }
 
+func (h *handler) gateways(w http.ResponseWriter, _ *http.Request) {
+	answer(w, checks(h.state.Checks()))
+}
+
 func (h *handler) services(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	limit := DefaultLimit
@@ -134,6 +143,30 @@ func (h *handler) services(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	answer(w, page(h.state.Table(), query.Get("namespace"), after, limit))
+}
+
+// explain takes name, from, client, and without as often as wanted.
+func (h *handler) explain(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	ask := isthmus.Question{Name: query.Get("name"), From: query.Get("from"), Without: query["without"]}
+	if s := query.Get("client"); s != "" {
+		var err error
+		if ask.Client, err = netip.ParseAddr(s); err != nil {
+			http.Error(w, "client: want an IP address", http.StatusBadRequest)
+			return
+		}
+	}
+	e, err := h.state.Explain(ask)
+	switch {
+	case errors.Is(err, isthmus.ErrUnknownService):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.Is(err, isthmus.ErrQuestion):
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	default:
+		answer(w, e)
+	}
 }
 
 func answer(w http.ResponseWriter, v any) {

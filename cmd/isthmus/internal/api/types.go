@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 // State is what a watcher shows. Methods are called on many goroutines.
@@ -19,6 +21,13 @@ type State interface {
 	// Heard is when a cluster was last heard of, with a monotonic reading; ok is
 	// false when nothing has been heard of it since this watcher started.
 	Heard(cluster string) (at time.Time, ok bool)
+	// Explain tells which clusters of a service clients are sent to. Errors are
+	// those of isthmus.Explainer.
+	Explain(q isthmus.Question) (*isthmus.Explanation, error)
+	Config() Config
+	// Checks is what checks of other clusters' gateways found, by this watcher
+	// or, while that one leads, by another of its cluster.
+	Checks() *probe.Snapshot
 }
 
 // About is what does not change while a watcher runs.
@@ -43,8 +52,23 @@ type Status struct {
 	About
 	Leading  bool      `json:"leading"`
 	Ready    bool      `json:"ready"`
+	Config   Config    `json:"config"`
 	Clusters []Cluster `json:"clusters"` // by name
 	Members  []Member  `json:"members"`  // by name
+}
+
+// Config is what is in force of a watcher's configuration file.
+type Config struct {
+	// Loaded is when what is in force was read.
+	Loaded time.Time `json:"loaded"`
+	// Errors say why the file as it is now is not in force, a mistake each with
+	// file and line.
+	Errors []string `json:"errors,omitempty"`
+	// Restart are fields that differ from what is in force until a restart.
+	Restart []string `json:"restart,omitempty"`
+	// Routing and Health are in brief, for people.
+	Routing string `json:"routing"`
+	Health  string `json:"health"`
 }
 
 // Cluster is a cluster of the table.
@@ -60,6 +84,38 @@ type Cluster struct {
 	AgeSeconds *int64 `json:"ageSeconds,omitempty"`
 	Services   int    `json:"services"`
 	Gateways   int    `json:"gateways"` // in all its sets
+	// Checked is how they do; absent of the own cluster, whose gateways are
+	// checked by others, and of one without any.
+	Checked *Checked `json:"checked,omitempty"`
+}
+
+// Checked counts the gateways of a cluster's sets.
+type Checked struct {
+	Up      int `json:"up"`
+	Down    int `json:"down"`
+	Unknown int `json:"unknown"` // answered with, as if they were up
+	// RTTSeconds is the round-trip time to the nearest one that is up; absent
+	// when none was measured.
+	RTTSeconds float64 `json:"rttSeconds,omitempty"`
+}
+
+// Checks is the answer of /api/v1/gateways.
+type Checks struct {
+	Gateways []Check `json:"gateways"` // by cluster, host name, address and port
+}
+
+// Check is an address of another cluster's gateway.
+type Check struct {
+	Cluster string         `json:"cluster"`
+	Host    string         `json:"host,omitempty"` // the name that led to the address
+	Address netip.AddrPort `json:"address"`
+	Check   string         `json:"check"`  // tcp, tls or http
+	Status  string         `json:"status"` // up, down or unknown
+	// Since is when this watcher learned the status; absent while unknown.
+	Since      *time.Time `json:"since,omitempty"`
+	RTTSeconds float64    `json:"rttSeconds,omitempty"`
+	// Error says why the last check failed; only the watcher that checks knows.
+	Error string `json:"error,omitempty"`
 }
 
 // Services is the answer of /api/v1/services: a page in the order of

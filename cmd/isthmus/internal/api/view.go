@@ -2,21 +2,29 @@ package api
 
 import (
 	"cmp"
+	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
 )
 
 // status is what the state says now.
 func status(about About, state State) Status {
-	s := Status{About: about, Leading: state.Leading(), Ready: state.Ready(), Members: state.Members(), Clusters: []Cluster{}}
+	s := Status{About: about, Leading: state.Leading(), Ready: state.Ready(), Config: state.Config(), Members: state.Members(), Clusters: []Cluster{}}
+	checks := state.Checks()
 	for _, c := range state.Table().Clusters() {
+		var checked *Checked
+		if c.Cluster.Name != about.Cluster {
+			checked = checkedOf(checks, c.Cluster)
+		}
 		s.Clusters = append(s.Clusters, Cluster{
 			Name: c.Cluster.Name, UID: c.Cluster.UID, Network: c.Cluster.Network, Locality: c.Cluster.Locality.String(),
 			Epoch: c.Version.Epoch, Seq: c.Version.Seq, AgeSeconds: age(state, c.Cluster.Name),
-			Services: c.Services, Gateways: gateways(c.Cluster),
+			Services: c.Services, Gateways: gateways(c.Cluster), Checked: checked,
 		})
 	}
 	if s.Members == nil {
@@ -39,6 +47,54 @@ func gateways(c *discovery.Cluster) (n int) {
 		n += len(set.Gateways)
 	}
 	return n
+}
+
+// checkedOf is nil for a cluster without gateways.
+func checkedOf(checks *probe.Snapshot, c *discovery.Cluster) *Checked {
+	if gateways(c) == 0 {
+		return nil
+	}
+	var sum Checked
+	var nearest time.Duration
+	for _, set := range c.GatewaySets {
+		for i := range set.Gateways {
+			g := &set.Gateways[i]
+			switch s := checks.Gateway(c.Name, g, g.CheckPort(nil)); s.Status {
+			case probe.Up:
+				sum.Up++
+				if rtt := s.RTT.Smoothed; rtt > 0 && (nearest == 0 || rtt < nearest) {
+					nearest = rtt
+				}
+			case probe.Down:
+				sum.Down++
+			default:
+				sum.Unknown++
+			}
+		}
+	}
+	sum.RTTSeconds = nearest.Seconds()
+	return &sum
+}
+
+// checks lists all addresses that are checked.
+func checks(snapshot *probe.Snapshot) Checks {
+	clusters := map[string][]probe.Result{}
+	maps.Insert(clusters, snapshot.All())
+	out := Checks{Gateways: []Check{}}
+	for _, cluster := range slices.Sorted(maps.Keys(clusters)) {
+		for _, r := range clusters[cluster] {
+			c := Check{
+				Cluster: cluster, Host: r.Target.Host, Address: netip.AddrPortFrom(r.Target.Addr, r.Target.Port),
+				Check: r.Target.Check.String(), Status: r.Status.String(), RTTSeconds: r.RTT.Smoothed.Seconds(), Error: r.Error,
+			}
+			if r.Status != probe.Unknown {
+				since := r.Since.UTC()
+				c.Since = &since
+			}
+			out.Gateways = append(out.Gateways, c)
+		}
+	}
+	return out
 }
 
 // page lists up to limit services of a namespace ("" for all) whose place is

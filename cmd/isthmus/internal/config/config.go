@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
 
 // Defaults of fields that may be left out.
@@ -53,6 +55,13 @@ type Config struct {
 	// Forget is how long another cluster may be silent before it is dropped;
 	// replica.DefaultForget if left out.
 	Forget time.Duration
+	// Routing is the cluster's routing policy, which its agents choose by: by
+	// locality, without affinity, by default. It is valid, and replica.View
+	// takes its encoded form.
+	Routing locality.Routing
+	// Health is how gateways of other clusters are checked, complete and valid;
+	// probe.DefaultHealth where it is left out.
+	Health probe.Health
 	// State is a folder for what must outlive the process. DefaultState if
 	// left out.
 	State string
@@ -124,9 +133,9 @@ type Gateway struct {
 type Gossip struct {
 	// Listen is the address of the TLS port; DefaultListen if left out.
 	Listen string
-	// Advertise is the host:port that other clusters reach it by. Left out,
-	// it is Listen, whose address must then be a particular one unless
-	// there is nobody to join.
+	// Advertise is the host:port that other clusters reach it by. Left out, it
+	// is Listen if that names a particular address; else it is empty, and a
+	// watcher can't start.
 	Advertise string
 	// Join lists host:port of watchers of other clusters. Names are resolved
 	// anew at each attempt. DefaultGossipPort if an entry names no port.

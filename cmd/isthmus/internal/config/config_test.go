@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 	"github.com/stretchr/testify/require"
 )
 
@@ -63,8 +65,9 @@ func TestWhole(t *testing.T) {
 			Siblings: []string{"isthmus-peers.isthmus.svc:7946"},
 		},
 		TLS:    TLS{Cert: "conf/west-watcher.crt", Key: "/etc/isthmus/west-watcher.key", CA: "ca.crt"},
-		Forget: 24 * time.Hour,
-		State:  "conf/state", HTTP: "127.0.0.1:8081",
+		Forget: 24 * time.Hour, Health: probe.DefaultHealth(),
+		Routing: locality.Routing{Rules: locality.Rules{Order: locality.OrderLocality, Affinity: locality.AffinityNone}},
+		State:   "conf/state", HTTP: "127.0.0.1:8081",
 	}, got)
 }
 
@@ -75,7 +78,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, &Config{
 		Clusterset: "prod", Cluster: "west", Insecure: true,
 		Source: Source{Manifests: &ManifestSource{Dir: "west"}, Export: ExportDeclared},
-		Gossip: Gossip{Listen: DefaultListen}, Forget: 24 * time.Hour,
+		Gossip: Gossip{Listen: DefaultListen}, Forget: 24 * time.Hour, Health: probe.DefaultHealth(),
 		State: DefaultState, HTTP: DefaultHTTP,
 	}, got)
 }
@@ -151,9 +154,6 @@ func TestMistakes(t *testing.T) {
 		{"gateway set name", "gateways:\n- {name: A, addresses: [192.0.2.1]}", `watcher.yaml:6: gateways[0].name: "A" is not a lower-case DNS label (a-z, 0-9 and inner '-')`},
 		{"insecure and tls", "insecure: true", `watcher.yaml:5: insecure: true goes without tls: remove one of them`},
 		{"insecure is no truth value", "insecure: yes please", `watcher.yaml:5: insecure: want true or false, got the text "yes please"`},
-		{"later: distribute", "routing:\n  distribute: []", `watcher.yaml:6: routing.distribute is not supported by this version: remove it`},
-		{"later: order by latency", "routing: {order: latency}", `watcher.yaml:5: routing.order: latency is not supported by this version: write locality`},
-		{"later: health", "health: {interval: 5s}", `watcher.yaml:5: health.interval is not supported by this version: remove it`},
 		{"import of a list", "import: {clusters: [east]}", `watcher.yaml:5: import.clusters: want fields, got a list`},
 		{"import, unknown", "import:\n  quotas: 5", `watcher.yaml:6: unknown field "quotas" in import: want one of clusters, rules`},
 		{"import, pattern", "import:\n  clusters:\n    allow: [West, a.b]", `watcher.yaml:7: import.clusters.allow[0]: "West" wants lower-case letters, digits, '-', and '*' for any text

@@ -59,6 +59,18 @@ func (d *decoder) object(n *yaml.Node, path string, fields ...field) {
 		d.add(n, "%swant fields, got %s", prefix(path), kindOf(n))
 		return
 	}
+	d.pairs(n, path, func(key, value *yaml.Node) {
+		at := slices.IndexFunc(fields, func(f field) bool { return f.name == key.Value })
+		if at < 0 {
+			d.unknown(key, path, fields)
+			return
+		}
+		d.within(key, value, join(path, key.Value), fields[at].read)
+	})
+}
+
+// pairs goes through a mapping whose keys are texts, each given once.
+func (d *decoder) pairs(n *yaml.Node, path string, pair func(key, value *yaml.Node)) {
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
@@ -71,18 +83,73 @@ func (d *decoder) object(n *yaml.Node, path string, fields ...field) {
 			continue
 		}
 		seen[key.Value] = key.Line
-		at := slices.IndexFunc(fields, func(f field) bool { return f.name == key.Value })
-		if at < 0 {
-			d.unknown(key, path, fields)
-			continue
-		}
-		full := join(path, key.Value)
-		d.lines[full] = key.Line
-		before := len(d.problems)
-		fields[at].read(value, full)
-		d.broken[full] = len(d.problems) > before
+		pair(key, value)
 	}
 }
+
+// within reads a value and notes where it stands and whether it is broken.
+func (d *decoder) within(at, value *yaml.Node, path string, read read) {
+	d.lines[path] = at.Line
+	before := len(d.problems)
+	read(value, path)
+	d.broken[path] = len(d.problems) > before
+}
+
+// entries reads a mapping whose keys are the user's own, at most limit of them;
+// example says how to write it. An entry's path is that of package locality:
+// path["key"].
+func (d *decoder) entries(n *yaml.Node, path string, limit int, example string, entry func(key string, value *yaml.Node, path string)) {
+	if !d.plain(n, path) || isNull(n) {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.add(n, "%s: want fields %s, got %s", path, example, kindOf(n))
+		return
+	}
+	if len(n.Content) > 2*limit {
+		d.add(n, "%s: has %d items, at most %d are allowed", path, len(n.Content)/2, limit)
+		return
+	}
+	d.pairs(n, path, func(key, value *yaml.Node) {
+		d.within(key, value, fmt.Sprintf("%s[%q]", path, clip(key.Value)), func(value *yaml.Node, path string) {
+			entry(key.Value, value, path)
+		})
+	})
+}
+
+// required is a field that an object can't do without.
+type required struct{ name, example string }
+
+// complete is object for one with required fields. They are not asked for when
+// something else is wrong: the missing name may be the misspelt one.
+func (d *decoder) complete(n *yaml.Node, path string, fields []field, wanted ...required) {
+	before := len(d.problems)
+	d.object(n, path, fields...)
+	if len(d.problems) > before {
+		return
+	}
+	for _, r := range wanted {
+		if _, given := d.lines[join(path, r.name)]; !given {
+			d.add(n, "%s is missing: add %s", join(path, r.name), r.example)
+		}
+	}
+}
+
+// sound finds the field with a path, or the nearest one around it when it is
+// not given; false if something is wrong in it already, of which another
+// problem may only be the consequence.
+func (d *decoder) sound(path string) (*yaml.Node, bool) {
+	for ; path != ""; path = outer(path) {
+		if line, given := d.lines[path]; given {
+			return &yaml.Node{Line: line}, !d.broken[path]
+		}
+	}
+	return nil, true
+}
+
+// outer is the path of what is around a field or an item: a.b of a.b.c and of
+// a.b[1].
+func outer(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
 
 func (d *decoder) unknown(key *yaml.Node, path string, fields []field) {
 	names := make([]string, len(fields))
@@ -114,9 +181,7 @@ func (d *decoder) list(n *yaml.Node, path string, limit int, item read) {
 		return
 	}
 	for i, c := range n.Content {
-		full := fmt.Sprintf("%s[%d]", path, i)
-		d.lines[full] = c.Line
-		item(c, full)
+		d.within(c, c, fmt.Sprintf("%s[%d]", path, i), item)
 	}
 }
 

@@ -20,4 +20,11 @@
 //	      services: 500                      # no quota if left out
 //	      octets: 4MiB                       # the same; a number, or with KiB, MiB, GiB
 //	      aliases: false                     # true if left out
+//
+// The whole file stands in cmd/isthmus/README.md. What routing and health mean
+// and which values are right packages locality and probe say; here is their
+// form, and the line of what they complain about.
+//
+// A watcher that runs takes over what it can of a changed file: [Config.ChangeTo]
+// tells that from the rest.
 package config

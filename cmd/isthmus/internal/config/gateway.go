@@ -22,9 +22,9 @@ func (d *decoder) gateway(c *Config, n *yaml.Node, path string) {
 		}},
 		field{"hostname", d.text(&g.Hostname, validHostname)},
 		d.later("service"), d.later("ingress"), d.later("gateway"),
-		field{"port", d.number(1, 65535, func(v uint64) { g.Port = uint16(v) })},
+		field{"port", d.number(65535, func(v uint64) { g.Port = uint16(v) })},
 		field{"zone", d.text(&g.Zone, validNetwork)},
-		field{"weight", d.number(1, discovery.MaxWeight, func(v uint64) { g.Weight = uint32(v) })},
+		field{"weight", d.number(discovery.MaxWeight, func(v uint64) { g.Weight = uint32(v) })},
 		field{"check", func(n *yaml.Node, path string) {
 			d.object(n, path, field{"type", d.choice([]string{"tcp", "tls", "http", "none"}, func(s string) { g.Check = checks[s] })})
 		}},

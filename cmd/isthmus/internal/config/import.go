@@ -33,7 +33,7 @@ func (d *decoder) importRule(im *replica.Import, n *yaml.Node, path string) {
 	d.object(n, path,
 		field{"clusters", d.patterns(&r.Clusters)},
 		field{"namespaces", d.only(&r.Namespaces, "every namespace")},
-		field{"services", d.number(1, maxQuota, func(v uint64) { r.Services = int(v) })},
+		field{"services", d.number(maxQuota, func(v uint64) { r.Services = int(v) })},
 		field{"octets", d.octets(maxQuota, func(v uint64) { r.Octets = int(v) })},
 		field{"aliases", d.flag(&aliases)},
 	)

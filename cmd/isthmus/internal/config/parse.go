@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"go.yaml.in/yaml/v3"
 )
@@ -31,6 +32,16 @@ const (
 
 // Load reads a file. Mistakes in it come as [Problems].
 func Load(file string) (*Config, error) {
+	text, err := Read(file)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(file, text)
+}
+
+// Read reads a file's text, somewhat more than [Parse] takes at most. That it
+// can't be read comes as [Problems].
+func Read(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, notReadable(file, err)
@@ -40,7 +51,7 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, notReadable(file, err)
 	}
-	return Parse(file, text)
+	return text, nil
 }
 
 func notReadable(file string, err error) error {
@@ -65,6 +76,7 @@ func Parse(file string, text []byte) (*Config, error) {
 		State:  DefaultState,
 		HTTP:   DefaultHTTP,
 		Forget: replica.DefaultForget,
+		Health: probe.DefaultHealth(),
 		file:   file,
 		lines:  d.lines,
 	}
@@ -141,10 +153,8 @@ func (d *decoder) root(c *Config, n *yaml.Node) {
 		field{"insecure", d.flag(&c.Insecure)},
 		field{"import", func(n *yaml.Node, path string) { d.imports(&c.Import, n, path) }},
 		field{"forget", d.duration(replica.MinForget, maxForget, &c.Forget)},
-		field{"routing", d.routing},
-		field{"health", func(n *yaml.Node, path string) {
-			d.object(n, path, d.later("interval"), d.later("timeout"), d.later("unhealthy"), d.later("healthy"))
-		}},
+		field{"routing", func(n *yaml.Node, path string) { d.routing(&c.Routing, n, path) }},
+		field{"health", func(n *yaml.Node, path string) { d.health(&c.Health, n, path) }},
 		field{"state", d.path(&c.State)},
 		field{"http", d.hostPort(0, true, func(s string) { c.HTTP = s })},
 	)
@@ -178,23 +188,5 @@ func (d *decoder) gossip(g *Gossip, n *yaml.Node, path string) {
 		field{"siblings", func(n *yaml.Node, path string) {
 			d.list(n, path, maxSiblings, d.hostPort(DefaultGossipPort, false, func(s string) { g.Siblings = append(g.Siblings, s) }))
 		}},
-	)
-}
-
-// routing accepts what this version does anyhow: order by locality, no
-// affinity.
-func (d *decoder) routing(n *yaml.Node, path string) {
-	only := func(name, value string, others ...string) field {
-		return field{name, func(n *yaml.Node, path string) {
-			d.choice(append([]string{value}, others...), func(s string) {
-				if s != value {
-					d.add(n, "%s: %s is not supported by this version: write %s", path, s, value)
-				}
-			})(n, path)
-		}}
-	}
-	d.object(n, path,
-		d.later("failover"), d.later("distribute"), d.later("services"),
-		only("order", "locality", "latency"), only("affinity", "none", "client"),
 	)
 }

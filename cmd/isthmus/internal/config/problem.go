@@ -46,8 +46,7 @@ func (c *Config) line(path string) int {
 		if line, ok := c.lines[path]; ok {
 			return line
 		}
-		i := max(strings.LastIndexByte(path, '.'), 0)
-		path = path[:i]
+		path = outer(path)
 	}
 	return 0
 }

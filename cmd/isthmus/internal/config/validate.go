@@ -75,12 +75,14 @@ func (d *decoder) validateTLS(c *Config, root *yaml.Node) {
 	}
 }
 
-// validateGossip wants an address that others can use. Without others there
-// is nobody to tell it to.
+// validateGossip wants an address that others can use, or takes the one that is
+// listened on.
 func (d *decoder) validateGossip(c *Config) {
-	if c.Gossip.Advertise == "" && len(c.Gossip.Join)+len(c.Gossip.Siblings) > 0 {
+	if c.Gossip.Advertise == "" {
 		host, _, _ := net.SplitHostPort(c.Gossip.Listen)
-		if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
+		if host != "" && !nowhere(c.Gossip.Listen) {
+			c.Gossip.Advertise = c.Gossip.Listen
+		} else if len(c.Gossip.Join)+len(c.Gossip.Siblings) > 0 {
 			d.add(d.at("gossip"), "gossip.advertise is missing: add advertise: HOST:PORT, the address that other clusters reach this one by")
 		}
 	}

@@ -56,16 +56,16 @@ func (d *decoder) flag(to *bool) read {
 	}
 }
 
-// number reads a whole number of [low, high].
-func (d *decoder) number(low, high uint64, set func(uint64)) read {
+// number reads a whole number of [1, high].
+func (d *decoder) number(high uint64, set func(uint64)) read {
 	return func(n *yaml.Node, path string) {
-		want := fmt.Sprintf("a number from %d to %d", low, high)
+		want := fmt.Sprintf("a number from 1 to %d", high)
 		s, ok := d.scalar(n, path, "!!int", want)
 		if !ok {
 			return
 		}
 		v, err := strconv.ParseUint(s, 10, 64)
-		if err != nil || v < low || v > high {
+		if err != nil || v < 1 || v > high {
 			d.add(n, "%s: want %s, got %s", path, want, clip(s))
 			return
 		}

@@ -14,7 +14,7 @@ import (
 // Check looks at the files that a configuration names, without taking a port,
 // writing anything or asking anybody. The error has one line a problem.
 func Check(c *config.Config) error {
-	var problems []error
+	problems := []error{advertised(c), publishable(c)}
 	id, err := identity(c)
 	switch {
 	case err != nil:

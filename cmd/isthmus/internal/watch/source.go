@@ -23,6 +23,8 @@ type source interface {
 	run(ctx context.Context, emit func(discovery.Update)) error
 	// elect calls lead whenever and for as long as this watcher publishes.
 	elect(ctx context.Context, lead func(ctx context.Context)) error
+	// Refresh has the cluster's record made anew.
+	Refresh()
 	replica.Epochs
 	replica.Confirmer
 }
@@ -42,14 +44,14 @@ func (w *Watcher) newSource(o Options, member string) (source, error) {
 // record makes the cluster's own record; the locality is the nodes' unless the
 // configuration gives one.
 func (w *Watcher) record(nodes []*corev1.Node, uid string) *discovery.Cluster {
-	locality := w.config.Locality
+	c := w.live.Load()
+	locality := c.Locality
 	if locality == (discovery.Locality{}) {
 		locality = export.ClusterLocality(nodes)
 	}
-	w.replica.SetView(replica.View{Cluster: w.config.Cluster, Network: w.config.Network, Locality: locality})
+	w.view.change(func(v *replica.View) { v.Locality = locality })
 	return &discovery.Cluster{
-		Name: w.config.Cluster, UID: uid, Network: w.config.Network, Locality: locality,
-		GatewaySets: w.config.GatewaySets(),
+		Name: c.Cluster, UID: uid, Network: c.Network, Locality: locality, GatewaySets: c.GatewaySets(),
 	}
 }
 

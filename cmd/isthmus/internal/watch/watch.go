@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -20,10 +22,12 @@ import (
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/config"
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/lifecycle"
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/gossip/transport"
 	"github.com/isthmus-dns/isthmus/gossip/trust"
+	"github.com/isthmus-dns/isthmus/plugin/isthmus"
 )
 
 // Options are what the command line and the environment say.
@@ -35,6 +39,9 @@ type Options struct {
 	Watcher string
 	// AllowLoopback lets gateways stand on loopback, for the demo and tests.
 	AllowLoopback bool
+	// Reload asks for the configuration file to be read again, whether it has
+	// changed or not. Nil: nobody asks.
+	Reload <-chan os.Signal
 }
 
 // IsConfig tells whether Run ended by something that the user mends in
@@ -44,7 +51,11 @@ func IsConfig(err error) bool { return errors.As(err, new(config.Problem)) }
 // Watcher is a watcher that is put together and holds its ports, and does not
 // live yet.
 type Watcher struct {
-	config    *config.Config
+	config    *config.Config                // as it was at the start
+	live      atomic.Pointer[config.Config] // with what has changed since; file and line numbers are the start's
+	reload    <-chan os.Signal
+	reloads   *reloads
+	view      view
 	log       *slog.Logger
 	table     *discovery.Table
 	metrics   *prometheus.Registry
@@ -56,6 +67,8 @@ type Watcher struct {
 	source    source
 	http      net.Listener
 	api       *api.Server
+	explainer *isthmus.Explainer
+	gateways  *gateways
 	leading   leading
 }
 
@@ -65,7 +78,12 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 	w := &Watcher{config: c, log: o.Logger.With("self", c.Cluster), table: discovery.NewTable(), metrics: prometheus.NewRegistry()}
 	w.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	w.metrics.MustRegister(w.leading.gauge())
+	w.live.Store(c)
+	w.reload, w.reloads = o.Reload, newReloads(w.metrics)
 	var err error
+	if err := errors.Join(advertised(c), publishable(c)); err != nil {
+		return nil, err
+	}
 	if w.identity, err = identity(c); err != nil {
 		return nil, err
 	}
@@ -86,8 +104,18 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 		return nil, err
 	}
 	w.publisher.ConfirmWith(w.source)
+	w.explainer = w.newExplainer()
 	w.api = w.newAPI(o.Version, member)
 	return w, nil
+}
+
+// advertised wants an address that others reach us by: though we join nobody,
+// they may join us.
+func advertised(c *config.Config) error {
+	if c.Gossip.Advertise == "" {
+		return c.Problem("gossip.advertise", "is missing: add advertise: HOST:PORT, the address that other clusters reach this one by")
+	}
+	return nil
 }
 
 // identity loads the watcher's certificate and wants it to name the cluster.
@@ -125,18 +153,27 @@ func (w *Watcher) bind(member string) error {
 
 // join makes the replica and the pool that carries its messages.
 func (w *Watcher) join(member string) error {
-	// Siblings are seeds: those of one address would not look for one another
-	// there.
-	seeds := slices.Concat(w.config.Gossip.Join, w.config.Gossip.Siblings)
-	slices.Sort(seeds)
-	seeds = slices.Compact(seeds)
+	seeds := seeds(w.config)
 	memory := gossip.OpenMemory(w.config.State, w.log)
-	var err error
+	routing, err := w.config.Routing.Encode()
+	if err != nil {
+		return w.config.Problem("routing", "%v", err)
+	}
+	w.view.now = replica.View{
+		Cluster: w.config.Cluster, Network: w.config.Network, Locality: w.config.Locality, Routing: routing,
+	}
 	w.replica, err = replica.New(replica.Config{
 		Member: member, Identity: w.identity, Table: w.table, Logger: w.log, Registerer: w.metrics,
-		Viewer:      replica.View{Cluster: w.config.Cluster, Network: w.config.Network, Locality: w.config.Locality},
+		Viewer:      w.view.now,
 		ExpectPeers: len(seeds)+memory.Len() > 0,
 		Import:      w.config.Import, Forget: w.config.Forget,
+	})
+	if err != nil {
+		return err
+	}
+	w.view.tell = w.replica.SetView
+	w.gateways, err = newGateways(w.config.Cluster, w.table, w.replica, probe.Config{
+		Policy: probe.Policy{Health: w.config.Health}, Logger: w.log, Registerer: w.metrics,
 	})
 	if err != nil {
 		return err
@@ -151,6 +188,14 @@ func (w *Watcher) join(member string) error {
 	}
 	w.replica.Attach(&network{pool: w.pool, sibling: w.transport.Sibling, cluster: w.config.Cluster})
 	return nil
+}
+
+// seeds are whom to join. Siblings are: those of one address would not look for
+// one another there.
+func seeds(c *config.Config) []string {
+	seeds := slices.Concat(c.Gossip.Join, c.Gossip.Siblings)
+	slices.Sort(seeds)
+	return slices.Compact(seeds)
 }
 
 // Close gives the ports of a watcher back that was never run.
@@ -180,10 +225,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "transport", Run: w.transport.Run},
 		lifecycle.Part{Name: "grpc", Run: func(ctx context.Context) error { return w.replica.Serve(ctx, w.transport.GRPC()) }},
 		lifecycle.Part{Name: "replica", Run: w.replica.Run},
+		lifecycle.Part{Name: "explain", Run: w.explainer.Run},
 		lifecycle.Part{Name: "gossip", Run: w.pool.Run},
+		lifecycle.Part{Name: "siblings", Run: w.replica.FollowSiblings},
+		lifecycle.Part{Name: "gateways", Run: w.gateways.run},
 		lifecycle.Part{Name: "heartbeat", Run: w.publisher.Run},
 		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.publisher.Update) }},
 		lifecycle.Part{Name: "publisher", Run: w.lead},
+		lifecycle.Part{Name: "configuration", Run: w.follow},
 	)
 	switch {
 	case errors.Is(err, replica.ErrNameTaken):
@@ -205,11 +254,17 @@ func (w *Watcher) nameTaken(err error) error {
 		err, filepath.Join(w.config.State, uidFile))
 }
 
-// lead publishes whenever this watcher is the elected one.
+// lead publishes, and has gateways checked, whenever this watcher is the elected
+// one.
 func (w *Watcher) lead(ctx context.Context) error {
 	return w.source.elect(ctx, func(ctx context.Context) {
 		w.leading.set(true)
 		defer w.leading.set(false)
+		var checking sync.WaitGroup
+		defer checking.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		checking.Go(func() { w.gateways.lead(ctx) })
 		if err := w.publisher.Lead(ctx, w.source); err != nil {
 			w.log.Error("publishing ended", "error", err)
 		}
