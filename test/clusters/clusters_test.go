@@ -1,0 +1,20 @@
+package clusters
+
+import "testing"
+
+// TestClusters installs the product once for all its subtests.
+func TestClusters(t *testing.T) {
+	f := start(t)
+	f.install(t)
+	f.settled(t, f.began)
+	f.took(t, "every Pod hears what is right")
+	for _, tt := range []struct {
+		name string
+		test func(*testing.T, *fleet)
+	}{
+		{"Curl", testCurl},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, f) })
+		f.took(t, tt.name)
+	}
+}

@@ -1,0 +1,35 @@
+// Command pod is the program of the tests' own Pods:
+//
+//	echo              answers HTTP on port 8080 with the cluster's and the Pod's name
+//	gateway DOMAIN    an HTTP gateway on port 8080, as an Ingress controller is one: a
+//	                  request for SERVICE.NAMESPACE.ZONE goes to SERVICE.NAMESPACE.DOMAIN
+//	ask NAME...       asks for the names' addresses all the time, and prints what it hears
+package main
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		log.Fatal("usage: pod echo | gateway DOMAIN | ask NAME...")
+	}
+	switch args := os.Args[2:]; {
+	case os.Args[1] == "echo" && len(args) == 0:
+		log.Fatal(http.ListenAndServe(":8080", http.HandlerFunc(echo)))
+	case os.Args[1] == "gateway" && len(args) == 1:
+		log.Fatal(http.ListenAndServe(":8080", gateway(args[0])))
+	case os.Args[1] == "ask" && len(args) > 0:
+		log.Fatal(ask(args))
+	default:
+		log.Fatalf("not known: %q", os.Args[1:])
+	}
+}
+
+// echo says who answers, and by which way the request came.
+func echo(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintf(w, "cluster=%s pod=%s gateway=%q\n", os.Getenv("CLUSTER"), os.Getenv("POD_NAME"), r.Header.Get(passed))
+}
