@@ -226,9 +226,11 @@ func TestFormsAreAccepted(t *testing.T) {
 		for _, object := range files[file] {
 			if object.GetKind() == "Namespace" {
 				s.ApplyObjects(object)
+				s.ApplyYAML("{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: " + object.GetName() + "}}") // a controller's work
 			}
 		}
 	}
+	s.ApplyYAML("{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}")
 	s.remarks.take()
 	for file, objects := range files {
 		t.Run(file, func(t *testing.T) {
