@@ -26,6 +26,7 @@ func TestThreeClusters(t *testing.T) {
 		{"LocalityComesFromNodes", testLocality, false},
 		{"LifeOfAService", testLife, false},
 		{"OtherClusterTakesOver", testTakeOver, false},
+		{"AgentsCostNoAPI", testAgentsAndAPI, false},
 		{"OnlyServerOfACluster", testOnlyServer, false},
 		{"WeightedShare", testShare, false},
 		{"LeadersKilled", testLeadersKilled, false},
