@@ -98,7 +98,7 @@ deploy-tools: ## build helm and kustomize, fetch CRDs, for the tests of deploy/
 	install -m 644 "$$(dir $(ISTIO))/kubernetes/customresourcedefinitions.gen.yaml" $(TOOLS)/crds/istio.yaml
 
 # What make test leaves out for want of the programs.
-E2E := ./discovery/kube/ ./deploy/ ./test/crash/ ./test/e2e/ ./test/kubetest/ ./test/reload/ ./test/resolvers/
+E2E := ./discovery/kube/ ./deploy/ ./test/crash/ ./test/distance/ ./test/e2e/ ./test/kubetest/ ./test/reload/ ./test/resolvers/
 
 e2e: build kube ## the tests on real API servers, of reloads and of resolvers
 	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m $(E2E)
