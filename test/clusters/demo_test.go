@@ -57,10 +57,13 @@ spec:
   template:
     metadata: {labels: {app: NAME}}
     spec:
+      automountServiceAccountToken: false
+      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
       terminationGracePeriodSeconds: 5
       containers:
         - name: echo
           image: POD_IMAGE
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
           args: [echo]
           env: [{name: CLUSTER, value: CLUSTER_NAME}, {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
           readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
@@ -168,7 +171,7 @@ func (f *fleet) setMark(t testing.TB, c *cluster, addresses ...string) {
 const demo = `
 apiVersion: v1
 kind: Namespace
-metadata: {name: demo}
+metadata: {name: demo, labels: {pod-security.kubernetes.io/enforce: restricted}}
 ---
 apiVersion: apps/v1
 kind: DaemonSet
@@ -178,11 +181,14 @@ spec:
   template:
     metadata: {labels: {app: echo-everywhere}}
     spec:
+      automountServiceAccountToken: false
+      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
       terminationGracePeriodSeconds: 0
       tolerations: [{operator: Exists}]
       containers:
         - name: echo
           image: POD_IMAGE
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
           args: [echo]
           env: [{name: CLUSTER, value: CLUSTER_NAME}, {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
           readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
@@ -234,10 +240,13 @@ spec:
   template:
     metadata: {labels: {app: gateway}}
     spec:
+      automountServiceAccountToken: false
+      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
       terminationGracePeriodSeconds: 0
       containers:
         - name: gateway
           image: POD_IMAGE
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
           args: [gateway, svc.cluster.local]
           env: [{name: CLUSTER, value: CLUSTER_NAME}]
 ---
@@ -253,8 +262,14 @@ apiVersion: v1
 kind: Pod
 metadata: {name: client, namespace: demo, labels: {app: client}}
 spec:
+  automountServiceAccountToken: false
+  securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
   terminationGracePeriodSeconds: 0
-  containers: [{name: client, image: TOOLS_IMAGE, command: [sleep, "2147483647"]}]
+  containers:
+    - name: client
+      image: TOOLS_IMAGE
+      command: [sleep, "2147483647"]
+      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
 ---
 apiVersion: apps/v1
 kind: DaemonSet
@@ -264,11 +279,14 @@ spec:
   template:
     metadata: {labels: {app: ask}}
     spec:
+      automountServiceAccountToken: false
+      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
       terminationGracePeriodSeconds: 0
       tolerations: [{operator: Exists}]
       containers:
         - name: ask
           image: POD_IMAGE
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
           args: [ask, NAMES]
           env: [{name: AGENT, value: AGENT_ADDRESS}]
 `

@@ -1,6 +1,6 @@
 // Command pod is the program of the tests' own Pods:
 //
-//	echo              answers HTTP on port 8080 with the cluster's and the Pod's name
+//	[echo]            answers HTTP on port 8080 with the cluster's and the Pod's name
 //	gateway DOMAIN    an HTTP gateway on port 8080, as an Ingress controller is one: a
 //	                  request for SERVICE.NAMESPACE.ZONE goes to SERVICE.NAMESPACE.DOMAIN
 //	ask NAME...       asks for the names' addresses all the time, and prints what it hears
@@ -15,7 +15,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: pod echo | gateway DOMAIN | ask NAME...")
+		os.Args = append(os.Args, "echo")
 	}
 	switch args := os.Args[2:]; {
 	case os.Args[1] == "echo" && len(args) == 0:
@@ -25,7 +25,7 @@ func main() {
 	case os.Args[1] == "ask" && len(args) > 0:
 		log.Fatal(ask(args))
 	default:
-		log.Fatalf("not known: %q", os.Args[1:])
+		log.Fatal("usage: pod [echo] | gateway DOMAIN | ask NAME...")
 	}
 }
 
