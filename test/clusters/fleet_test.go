@@ -28,6 +28,7 @@ type fleet struct {
 	manual   manual
 	clusters []*cluster
 	began    time.Time
+	kept     bool // they run since a test before this one, with the product
 
 	marks map[string]int // by cluster, which of its two addresses mark has
 }
@@ -70,8 +71,8 @@ func (f *fleet) own(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, n, len(names))
 	}
-	kept := os.Getenv(keepEnv) != "" && f.rig.run("kubectl", "1", "-n", "isthmus", "get", "secret", "isthmus-agent-tls") == nil
-	if !kept {
+	f.kept = os.Getenv(keepEnv) != "" && f.rig.run("kubectl", "1", "-n", "isthmus", "get", "secret", "isthmus-agent-tls") == nil
+	if !f.kept {
 		require.NoError(t, os.RemoveAll(f.dir))
 		require.NoError(t, os.MkdirAll(f.dir, 0o755))
 		f.rig.up(t, n, nodes, f.dir)
@@ -81,7 +82,7 @@ func (f *fleet) own(t *testing.T) {
 		kubeconfig := f.rig.must(t, "kubeconfig", strconv.Itoa(i+1))
 		f.clusters = append(f.clusters, newCluster(t, names[i], i+1, kubeconfig, path))
 	}
-	if !kept {
+	if !f.kept {
 		each(t, f.clusters, func(c *cluster) error { return f.clusterDNS(c) })
 	}
 }

@@ -1,0 +1,117 @@
+package clusters
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// fault is what is done to the clusters while all Pods ask.
+type fault struct {
+	name        string
+	rig         bool          // only the rig can do it
+	short, full time.Duration // how long it lasts, where that can be chosen
+
+	// do makes the fault, ends it, and returns when all is as before.
+	do func(t *testing.T, f *fleet, m *measure)
+}
+
+// measure is what a fault was found to do.
+type measure struct {
+	fault
+	lasts   time.Duration // short or full
+	without []string      // nodes whose Pods don't count
+
+	changed map[*cluster]wants // right answers beside those that never change
+	tally
+	right time.Duration // from when the change could be made until the last Pod heard of it
+}
+
+var faults = []fault{
+	{name: "API servers away", rig: true, short: 20 * time.Second, full: 5 * time.Minute, do: apiServersAway},
+	{name: "leading watchers deleted", do: leadersDeleted},
+	{name: "all watchers of a cluster deleted", do: watchersDeleted},
+	{name: "node killed", rig: true, short: 20 * time.Second, full: 3 * time.Minute, do: nodeKilled},
+	{name: "clusters cut apart", rig: true, short: 15 * time.Second, full: 3 * time.Minute, do: cutApart},
+	{name: "LoadBalancer has no address, then another", short: 3 * time.Second, full: 30 * time.Second, do: balancerMoves},
+	{name: "everything rolls", do: everythingRolls},
+	{name: "Secrets rotated", do: secretsRotated},
+}
+
+// testFaults: nothing that happens makes any Pod hear a wrong answer, or none.
+func testFaults(t *testing.T, f *fleet) {
+	var all []*measure
+	for _, fault := range faults {
+		t.Run(fault.name, func(t *testing.T) {
+			if fault.rig && f.rig == "" {
+				t.Skip("only the rig can do this")
+			}
+			m := &measure{fault: fault, lasts: fault.short}
+			if os.Getenv(faultsEnv) != "" {
+				m.lasts = fault.full
+			}
+			all = append(all, m)
+			m.take(t, f)
+		})
+	}
+	fmt.Print(table(all))
+}
+
+// take makes the fault and judges what was heard.
+func (m *measure) take(t *testing.T, f *fleet) {
+	f.settled(t, time.Now())
+	before := map[*cluster]map[string]string{}
+	for _, c := range f.clusters {
+		before[c] = f.right(t, c)
+	}
+	askers, err := f.askers(t.Context())
+	assert.NoError(t, err)
+	begin := time.Now()
+	m.changed = map[*cluster]wants{}
+	m.do(t, f, m)
+	f.settled(t, time.Now(), m.without...)
+	end := time.Now()
+	want := map[*cluster]wants{}
+	for _, c := range f.clusters {
+		want[c] = wants{}
+		after := f.right(t, c)
+		for name, answer := range before[c] {
+			want[c][name] = slices.Concat([]string{answer}, m.changed[c][name], []string{after[name]})
+		}
+	}
+	askers = slices.DeleteFunc(askers, func(a asker) bool { return slices.Contains(m.without, a.node) })
+	m.tally = f.judge(t, askers, begin, end, want)
+	t.Logf("%d queries, %d wrong, %d lost, right after %.1f s; took %.1f s", m.queries, m.wrong, m.lost, m.right.Seconds(), end.Sub(begin).Seconds())
+	assert.Zero(t, m.wrong, "wrong answers, such as:\n%s", strings.Join(m.examples, "\n"))
+	assert.Zero(t, m.lost, "lost answers, such as:\n%s", strings.Join(m.examples, "\n"))
+	assert.Greater(t, m.queries, 100, "the Pods hardly asked")
+}
+
+// change gives the cluster's Service mark its other address.
+func (f *fleet) change(t testing.TB, c *cluster) {
+	t.Helper()
+	f.marks[c.name] = 1 - f.marks[c.name]
+	f.mark(t, c)
+}
+
+// table is what was measured, one fault a line.
+func table(all []*measure) string {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "fault\tlasted\tqueries\twrong\tlost\tright after\t")
+	for _, m := range all {
+		lasts := "-"
+		if m.lasts > 0 {
+			lasts = m.lasts.String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%.1f s\t\n", m.name, lasts, m.queries, m.wrong, m.lost, m.right.Seconds())
+	}
+	w.Flush()
+	return text.String()
+}
