@@ -29,7 +29,6 @@ type Isthmus struct {
 	// set before the first query.
 	told bool
 
-	stopping  atomic.Bool  // it still answers, but is not to be asked any more
 	transfers atomic.Int32 // that are under way
 }
 
@@ -42,11 +41,9 @@ var (
 func (*Isthmus) Name() string { return pluginName }
 
 // Ready implements ready.Readiness: there is a state to answer from, be it
-// stale, and the process goes on. Kubernetes' proxies leave a client's UDP flow
-// with an endpoint for as long as that is ready, also when it terminates; so an
-// agent that were ready to its end would take the last queries along.
+// stale.
 func (p *Isthmus) Ready() bool {
-	if p.stopping.Load() || !p.view.link.Table().Loaded() || p.view.link.View() == nil {
+	if !p.view.link.Table().Loaded() || p.view.link.View() == nil {
 		return false
 	}
 	return p.view.reverse.index() != nil || !p.zones.haveReverse()

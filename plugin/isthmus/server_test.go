@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -214,49 +213,4 @@ func TestReloadWithReverseZone(t *testing.T) {
 			require.Equal(t, dns.RcodeSuccess, m.Rcode)
 		}
 	}
-}
-
-// TestNotReadyBeforeItStops: who is told by readiness where to ask has time to
-// turn away while there still are answers.
-func TestNotReadyBeforeItStops(t *testing.T) {
-	o := replaceOpen(t)
-	l := newLink(demoTable(t))
-	o.link = func(linkConfig) *fakeLink { return l }
-	readiness := freeport.Addr(t)
-	before := links
-	links = newRegistry(time.Second)
-	t.Cleanup(func() { links = before })
-	i, err := caddy.Start(corefile(fmt.Sprintf(`global.:0 {
- bind 127.0.0.1
- ready %s {
-  monitor continuously
- }
- health %s {
-  lameduck 3s
- }
- isthmus {
-  watcher 127.0.0.1:1
-  insecure
- }
-}
-`, readiness, freeport.Addr(t))))
-	require.NoError(t, err)
-	ready := func() bool {
-		resp, err := http.Get("http://" + readiness + "/ready")
-		if err != nil {
-			return true // the end of the lame duck; the query that follows fails
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	}
-	require.True(t, ready())
-
-	var stopped errgroup.Group
-	stopped.Go(func() error { return errors.Join(i.ShutdownCallbacks()...) })
-	udp, _ := ports(i)
-	require.Eventually(t, func() bool { return !ready() }, 3*time.Second, time.Millisecond)
-	m := exchange(t, "udp", udp, question("user-service.production.global.", dns.TypeA))
-	require.Len(t, m.Answer, 1)
-	require.NoError(t, stopped.Wait())
-	require.NoError(t, i.Stop())
 }

@@ -52,11 +52,6 @@ func setup(c *caddy.Controller) error {
 		p.Next = next
 		return p
 	})
-	// Before the health plugin's lame duck, which is a final shutdown's.
-	c.OnShutdown(func() error {
-		p.stopping.Store(true)
-		return nil
-	})
 	hold(c, shared, func(h *holder) {
 		if s.zones.haveReverse() {
 			links.wantReverse(h)

@@ -3,6 +3,7 @@ package clusters
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,7 +49,7 @@ func leadersDeleted(t *testing.T, f *fleet, m *measure) {
 	f.rolledOut(t)
 }
 
-// leader is the Pod that holds the Lease.
+// leader is the watcher that holds the Lease.
 func (c *cluster) leader(t testing.TB) string {
 	t.Helper()
 	var holder string
@@ -58,7 +59,7 @@ func (c *cluster) leader(t testing.TB) string {
 			err = fmt.Errorf("nobody leads in %s", c.name)
 		}
 		if err == nil {
-			holder, _, _ = strings.Cut(*lease.Spec.HolderIdentity, ".") // POD.CLUSTER
+			holder = *lease.Spec.HolderIdentity
 		}
 		return err
 	})
@@ -214,3 +215,5 @@ func secretsRotated(t *testing.T, f *fleet, m *measure) {
 	t.Logf("all have the new certificates after %.1f s", time.Since(began).Seconds())
 	m.changeAll(t, f)
 }
+
+var _ = slices.Contains[[]string]
