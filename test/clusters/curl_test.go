@@ -13,21 +13,19 @@ import (
 // their names and each kind of gateway, and never one of its Pods.
 func testCurl(t *testing.T, f *fleet) {
 	here, there := f.clusters[0], f.clusters[1]
-	there.apply(t, echo("echo", there.name, "LoadBalancer", f.images.pod))
-	there.rolledOut(t, "demo", "deployment/echo")
-	f.export(t, there, "echo")
+	t.Run("AsInTheManual", func(t *testing.T) { testManual(t, f) })
 	// What a Pod gets from the kubelet: the search list, and ndots.
 	conf, err := here.exec("cat /etc/resolv.conf")
 	require.NoError(t, err)
 	require.Contains(t, conf, "search demo.svc.cluster.local")
 	require.Contains(t, conf, "ndots:5")
 
-	theirs := "cluster=" + there.name
+	theirs := "Name: " + there.name
 	t.Run("LoadBalancer", func(t *testing.T) {
 		here.curls(t, "http://echo.demo.global", theirs)
 	})
 	t.Run("NodePort", func(t *testing.T) {
-		out, err := here.exec("dig +short +search SRV _http._tcp.node-" + there.name + ".demo.global.")
+		out, err := here.exec("dig +short SRV _http._tcp.node-" + there.name + ".demo.global.")
 		require.NoError(t, err)
 		fields := strings.Fields(out) // priority, weight, port, target
 		require.Len(t, fields, 4, out)
@@ -36,7 +34,7 @@ func testCurl(t *testing.T, f *fleet) {
 	})
 	t.Run("Gateway", func(t *testing.T) {
 		body := here.curls(t, fmt.Sprintf("http://plain-%s.demo.global", there.name), theirs)
-		require.Contains(t, body, fmt.Sprintf("gateway=%q", there.name))
+		require.Contains(t, body, fmt.Sprintf("Gateway: %q", there.name))
 	})
 	t.Run("PodsOutOfReach", func(t *testing.T) {
 		if f.rig == "" {
@@ -54,39 +52,45 @@ func testCurl(t *testing.T, f *fleet) {
 	t.Run("OwnPodsFirst", func(t *testing.T) { testOwnPodsFirst(t, f) })
 }
 
+// testManual types what the manual has of the first curl.
+func testManual(t *testing.T, f *fleet) {
+	here, there := f.clusters[0], f.clusters[1]
+	lines := f.manual.commands(t, "### The first curl")
+	require.Len(t, lines, 3)
+	serve, curl, explain := lines[0], lines[1], lines[2]
+	require.NoError(t, f.types(there, serve))
+	there.rolledOut(t, "demo", "deployment/echo")
+	// The rig's image begins with a shell, not with curl.
+	curl = replace(t, curl, "--image=curlimages/curl:8.10.1 --", "--image="+f.images.tools+" --command -- curl")
+	out, err := here.shell("", curl, "")
+	require.NoError(t, err)
+	require.Contains(t, out, "Name: "+there.name)
+	out, err = here.shell("", explain, "")
+	require.NoError(t, err)
+	require.Contains(t, out, there.name)
+}
+
 // testOwnPodsFirst: what the own cluster has it answers itself, and another one
 // only while it has no Pods.
 func testOwnPodsFirst(t *testing.T, f *fleet) {
 	here, there := f.clusters[0], f.clusters[1]
-	here.apply(t, echo("echo", here.name, "ClusterIP", f.images.pod))
-	here.rolledOut(t, "demo", "deployment/echo")
-	f.export(t, here, "echo")
+	require.NoError(t, f.types(here, "kubectl apply -f examples/echo.yaml"))
 	for _, step := range []struct {
 		replicas int
 		right    *cluster
 	}{{1, here}, {0, there}, {1, here}} {
-		began := time.Now()
 		here.kubectl(t, fmt.Sprintf("-n demo scale deployment echo --replicas=%d", step.replicas))
 		if step.replicas > 0 {
 			here.rolledOut(t, "demo", "deployment/echo")
-			began = time.Now()
 		}
-		here.curls(t, "http://echo.demo.global", "cluster="+step.right.name)
+		began := time.Now()
+		here.curls(t, "http://echo.demo.global", "Name: "+step.right.name)
 		took := time.Since(began)
 		t.Logf("%d Pods here: %s answers after %.1f s", step.replicas, step.right.name, took.Seconds())
 		// Two seconds, and the TTL that a program may keep an address for. curl
 		// keeps none, so this leaves the machine time for starting kubectl.
 		require.Less(t, took, 7*time.Second)
 	}
-}
-
-// export types the manual's command for it.
-func (f *fleet) export(t testing.TB, c *cluster, service string) {
-	t.Helper()
-	line := "kubectl -n production annotate service user-service isthmus.dev/export=true"
-	f.manual.command(t, line)
-	line = replace(t, line, "production", "demo", "user-service", service)
-	require.NoError(t, f.types(c, line))
 }
 
 // curls has the client of a cluster get a URL until the answer has the text,

@@ -18,22 +18,10 @@ import (
 //	mark-CLUSTER                               whose address the tests change
 //	gateway                                    an HTTP gateway behind a load balancer
 //	client                                     a Pod with curl and dig
-//	ask                                        a Pod on each node that asks for all of these, all the time
 func (f *fleet) demo(t testing.TB) {
 	t.Helper()
-	yaml := map[*cluster]string{}
-	for _, c := range f.clusters {
-		var ask []string
-		for _, name := range f.names() {
-			ask = append(ask, fmt.Sprintf("%q", name))
-		}
-		yaml[c] = strings.NewReplacer(
-			"POD_IMAGE", f.images.pod, "TOOLS_IMAGE", f.images.tools, "CLUSTER_NAME", c.name,
-			"AGENT_ADDRESS", c.service(t, "isthmus", "isthmus-dns").Spec.ClusterIP, "NAMES", strings.Join(ask, ", "),
-		).Replace(demo)
-	}
 	each(t, f.clusters, func(c *cluster) error {
-		_, err := c.shell("", "kubectl apply -f -", yaml[c])
+		_, err := c.shell("", "kubectl apply -f -", f.fill(c, demo))
 		return err
 	})
 	for _, c := range f.clusters {
@@ -45,37 +33,20 @@ func (f *fleet) demo(t testing.TB) {
 	}
 }
 
-// echo is a Service that only some clusters have: its Pods, and how others
-// reach them.
-func echo(name, cluster, kind, image string) string {
-	return strings.NewReplacer("NAME", name, "CLUSTER_NAME", cluster, "KIND", kind, "POD_IMAGE", image).Replace(`
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: NAME, namespace: demo}
-spec:
-  selector: {matchLabels: {app: NAME}}
-  template:
-    metadata: {labels: {app: NAME}}
-    spec:
-      automountServiceAccountToken: false
-      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
-      terminationGracePeriodSeconds: 5
-      containers:
-        - name: echo
-          image: POD_IMAGE
-          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
-          args: [echo]
-          env: [{name: CLUSTER, value: CLUSTER_NAME}, {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
-          readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: NAME, namespace: demo}
-spec:
-  type: KIND
-  selector: {app: NAME}
-  ports: [{name: http, port: 80, targetPort: 8080}]
-`)
+// fill puts images and the cluster's name into manifests.
+func (f *fleet) fill(c *cluster, yaml string) string {
+	return strings.NewReplacer("POD_IMAGE", f.images.pod, "TOOLS_IMAGE", f.images.tools, "CLUSTER_NAME", c.name).Replace(yaml)
+}
+
+// ask has a Pod on each node of a cluster ask for all names, all the time.
+func (f *fleet) ask(t testing.TB, c *cluster) {
+	t.Helper()
+	var ask []string
+	for _, name := range f.names() {
+		ask = append(ask, fmt.Sprintf("%q", name))
+	}
+	c.apply(t, replace(t, f.fill(c, asking), "NAMES", strings.Join(ask, ", "),
+		"AGENT_ADDRESS", c.service(t, "isthmus", "isthmus-dns").Spec.ClusterIP))
 }
 
 // names are those that every Pod asks for, fully qualified.
@@ -190,7 +161,7 @@ spec:
           image: POD_IMAGE
           securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
           args: [echo]
-          env: [{name: CLUSTER, value: CLUSTER_NAME}, {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+          env: [{name: CLUSTER, value: CLUSTER_NAME}]
           readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
 ---
 apiVersion: v1
@@ -270,7 +241,9 @@ spec:
       image: TOOLS_IMAGE
       command: [sleep, "2147483647"]
       securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
----
+`
+
+const asking = `
 apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: ask, namespace: demo}

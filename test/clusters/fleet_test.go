@@ -26,6 +26,8 @@ type fleet struct {
 	dir      string // the administrator's: pki, overlays
 	images   images
 	manual   manual
+	steps    steps
+	settings map[*cluster]string // the manual's line that says which cluster this is
 	clusters []*cluster
 	began    time.Time
 	kept     bool // they run since a test before this one, with the product
@@ -42,7 +44,7 @@ func start(t *testing.T) *fleet {
 	if reason := missing(); reason != "" {
 		t.Skip(reason)
 	}
-	f := &fleet{manual: readManual(t), marks: map[string]int{}, began: time.Now()}
+	f := &fleet{manual: readManual(t), settings: map[*cluster]string{}, marks: map[string]int{}, began: time.Now()}
 	if os.Getenv(kubeconfigsEnv) != "" {
 		f.others(t)
 	} else {

@@ -12,151 +12,145 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// typed are the manual's commands for one cluster, in its order.
-var typed = []string{
-	"isthmus pki issue --dir pki --cluster west",
-	"kubectl apply -f base/namespace.yaml",
-	"isthmus pki secrets --dir pki --cluster west | kubectl apply -f -",
-	"kubectl apply -k west",
+// steps of the manual, by what it must have before the tests can go on.
+type steps struct{ once, address, settings, secrets, overlay, rest []string }
+
+// readSteps takes the commands as they stand. What they are for is told by
+// their place and their words, so that a manual of another shape fails here.
+func readSteps(t testing.TB, m manual) (s steps) {
+	t.Helper()
+	for _, line := range m.commands(t, "### Once") {
+		if !strings.HasPrefix(line, "docker ") { // the images are there already
+			s.once = append(s.once, line)
+		}
+	}
+	each := m.commands(t, "### In each cluster")
+	at := func(with string) int {
+		for i, line := range each {
+			if strings.Contains(line, with) {
+				return i
+			}
+		}
+		require.Fail(t, "deploy/README.md has no such command", with)
+		return 0
+	}
+	begin, secrets, overlay, apply := at("CLUSTER=west"), at("pki secrets"), at("overlays/cluster "), at("apply -k")
+	require.IsIncreasing(t, []int{begin, secrets, overlay, apply})
+	s.address, s.settings = each[:begin], each[begin:begin+1]
+	s.secrets, s.overlay, s.rest = each[secrets:secrets+1], each[overlay:overlay+1], each[apply:]
+	return s
 }
 
-// install follows the manual in all clusters, from an empty one to the first
-// answer.
+// install follows the manual in all clusters, from empty ones to the agents
+// that are ready.
 func (f *fleet) install(t *testing.T) {
 	t.Helper()
+	f.steps = readSteps(t, f.manual)
 	if f.kept {
 		return
 	}
+	f.folder(t)
 	for _, c := range f.clusters {
 		if f.rig == "" { // else it ends as a whole
 			t.Cleanup(func() { f.uninstall(t, c) })
 		}
 	}
-	require.NoError(t, os.CopyFS(filepath.Join(f.dir, "deploy", "base"), os.DirFS(filepath.Join(deploy, "base"))))
-	for _, c := range f.clusters {
-		f.overlay(t, c)
+	once := f.steps.once
+	for _, c := range f.clusters[2:] { // the manual has two
+		once = append(once, "isthmus pki issue --dir pki --cluster "+c.name)
 	}
-	once := "isthmus pki init --dir pki --clusterset prod"
-	f.manual.command(t, once)
-	require.NoError(t, f.types(f.clusters[0], once))
-	each(t, f.clusters, func(c *cluster) error { return f.types(c, typed...) })
-	for _, line := range typed {
-		f.manual.command(t, line)
+	require.NoError(t, f.types(f.clusters[0], once...))
+	each(t, f.clusters, func(c *cluster) error { return f.types(c, f.steps.address...) })
+	for i, c := range f.clusters {
+		f.settings[c] = replace(t, f.steps.settings[0], "west", c.name, "203.0.113.7", c.balanced(t, "isthmus", "isthmus-gossip"),
+			"198.51.100.7", f.clusters[(i+1)%len(f.clusters)].balanced(t, "isthmus", "isthmus-gossip"))
 	}
-	f.took(t, "applied for the first time")
-
-	// Now the addresses are known that the manual has written into the files.
 	f.demo(t)
-	gossip := map[string]string{}
+	each(t, f.clusters, func(c *cluster) error { return f.types(c, append(f.steps.secrets, f.steps.overlay...)...) })
 	for _, c := range f.clusters {
-		gossip[c.name] = c.balanced(t, "isthmus", "isthmus-gossip") + ":7946"
+		f.addGateways(t, c)
+		f.keepDNS(t, c)
+	}
+	each(t, f.clusters, func(c *cluster) error { return f.types(c, f.steps.rest...) })
+	f.took(t, "applied, and the agents are ready")
+	for _, c := range f.clusters {
+		f.ask(t, c)
+		c.kubectl(t, "-n kube-system rollout restart "+f.dnsWorkload())
 	}
 	for _, c := range f.clusters {
-		f.configure(t, c, gossip)
-	}
-	each(t, f.clusters, func(c *cluster) error { return f.types(c, "kubectl apply -k west") })
-	for _, c := range f.clusters {
-		f.stub(t, c)
-	}
-	for _, c := range f.clusters {
+		c.rolledOut(t, "kube-system", f.dnsWorkload())
 		c.rolledOut(t, "isthmus", "deployment/isthmus-watcher")
-		c.rolledOut(t, "isthmus", "daemonset/isthmus-agent")
-		c.rolledOut(t, "kube-system", f.dnsWorkload(c))
 	}
-	f.took(t, "applied with addresses, and rolled out")
+	f.took(t, "the clusters' DNS restarted")
 }
 
-// types types commands in the folder of the manual.
-func (f *fleet) types(c *cluster, lines ...string) error {
-	for _, line := range lines {
-		line = strings.ReplaceAll(line, example, c.name)
-		if _, err := c.shell(filepath.Join(f.dir, "deploy"), line, ""); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// overlay writes a cluster's folder as the manual shows it, with the base's
-// files as they are: the addresses in them can't be known yet.
-func (f *fleet) overlay(t testing.TB, c *cluster) {
+// folder copies the manual's folder, with images that are there.
+func (f *fleet) folder(t testing.TB) {
 	t.Helper()
+	require.NoError(t, os.CopyFS(filepath.Join(f.dir, "deploy"), os.DirFS(deploy)))
 	name, tag, found := strings.Cut(f.images.product, ":")
 	require.True(t, found, "an image needs a tag: %s", f.images.product)
-	f.write(t, c, "kustomization.yaml", replace(t, f.manual.block(t, "kind: Kustomization"),
-		"registry.example.com/isthmus", name, "newTag: v0.1.0", fmt.Sprintf("newTag: %q", tag)))
-	corefile, err := os.ReadFile(filepath.Join(deploy, "base", "Corefile"))
-	require.NoError(t, err)
-	f.write(t, c, "Corefile", string(corefile))
-	f.write(t, c, "watcher.yaml", f.watcher(t, c))
+	f.edit(t, "overlays/cluster/kustomization.yaml", "registry.example.com/isthmus", name, "newTag: v0.1.0", fmt.Sprintf("newTag: %q", tag))
+	f.edit(t, "examples/echo.yaml", "traefik/whoami:v1.11.0", f.images.pod)
 }
 
-// watcher is the base's watcher.yaml with the cluster's name.
-func (f *fleet) watcher(t testing.TB, c *cluster) string {
+// edit replaces text in a file of the folder.
+func (f *fleet) edit(t testing.TB, file string, pairs ...string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(deploy, "base", "watcher.yaml"))
+	path := filepath.Join(f.dir, "deploy", file)
+	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	return replace(t, string(text), "cluster: west\n", "cluster: "+c.name+"\n")
+	require.NoError(t, os.WriteFile(path, []byte(replace(t, string(text), pairs...)), 0o600))
 }
 
-// configure writes what differs between clusters into watcher.yaml.
-func (f *fleet) configure(t testing.TB, c *cluster, gossip map[string]string) {
-	t.Helper()
-	join := ""
-	for _, other := range f.clusters {
-		if other != c {
-			join += "    - " + gossip[other.name] + "\n"
-		}
-	}
-	text := replace(t, f.watcher(t, c), "203.0.113.7:7946", gossip[c.name], "    - east.example.net:7946 ", join+"    #")
-	f.write(t, c, "watcher.yaml", text+f.gateways(t, c))
+// types types commands in the manual's folder, after the one that says which
+// cluster this is.
+func (f *fleet) types(c *cluster, lines ...string) error {
+	script := strings.Join(append([]string{f.settings[c]}, lines...), "\n")
+	_, err := c.shell(filepath.Join(f.dir, "deploy"), script, "")
+	return err
 }
 
-func (f *fleet) write(t testing.TB, c *cluster, file, text string) {
+// addGateways has the Services that others can't reach by themselves go
+// through the cluster's gateway.
+func (f *fleet) addGateways(t testing.TB, c *cluster) {
 	t.Helper()
-	path := filepath.Join(f.dir, "deploy", c.name, file)
-	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-}
-
-// stub has the cluster's CoreDNS ask the agents, by the manual's block.
-func (f *fleet) stub(t *testing.T, c *cluster) {
-	t.Helper()
-	block := replace(t, f.manual.block(t, "forward . 10.96.0.53"), "10.96.0.53", c.service(t, "isthmus", "isthmus-dns").Spec.ClusterIP)
-	maps := c.client.CoreV1().ConfigMaps("kube-system")
-	config, err := maps.Get(t.Context(), "coredns", metav1.GetOptions{})
-	require.NoError(t, err, "this needs a CoreDNS that kubeadm would install")
-	before := config.Data["Corefile"]
-	config.Data["Corefile"] = before + block
-	_, err = maps.Update(t.Context(), config, metav1.UpdateOptions{})
+	file, err := os.OpenFile(filepath.Join(f.dir, "deploy", "overlays", c.name, "watcher.yaml"), os.O_APPEND|os.O_WRONLY, 0)
 	require.NoError(t, err)
-	restart := "kubectl -n kube-system rollout restart " + f.dnsWorkload(c)
-	_, err = c.shell("", restart, "")
+	defer file.Close()
+	_, err = file.WriteString(f.gateways(t, c))
 	require.NoError(t, err)
-	if f.rig != "" {
-		return
-	}
-	t.Cleanup(func() {
-		patch := `kubectl -n kube-system patch configmap coredns --type merge -p "$(cat)"`
-		_, err := c.shell("", patch, fmt.Sprintf(`{"data": {"Corefile": %q}}`, before))
-		_, again := c.shell("", restart, "")
-		if err := errors.Join(err, again); err != nil {
-			t.Errorf("the cluster's Corefile is not what it was: %v", err)
-		}
-	})
 }
 
-// dnsWorkload is what runs the cluster's CoreDNS.
-func (f *fleet) dnsWorkload(*cluster) string {
+// dnsWorkload is what runs the clusters' CoreDNS.
+func (f *fleet) dnsWorkload() string {
 	if f.rig != "" {
 		return "daemonset/coredns"
 	}
 	return "deployment/coredns"
 }
 
+// keepDNS gives a cluster that is not the rig's its Corefile back in the end.
+func (f *fleet) keepDNS(t *testing.T, c *cluster) {
+	t.Helper()
+	if f.rig != "" {
+		return
+	}
+	config, err := c.client.CoreV1().ConfigMaps("kube-system").Get(t.Context(), "coredns", metav1.GetOptions{})
+	require.NoError(t, err, "this needs a CoreDNS that kubeadm would install")
+	patch := fmt.Sprintf(`{"data": {"Corefile": %q}}`, config.Data["Corefile"])
+	t.Cleanup(func() {
+		_, err := c.shell("", `kubectl -n kube-system patch configmap coredns --type merge -p "$(cat)"`, patch)
+		_, again := c.shell("", "kubectl -n kube-system rollout restart "+f.dnsWorkload(), "")
+		if err := errors.Join(err, again); err != nil {
+			t.Errorf("the cluster's Corefile is not what it was: %v", err)
+		}
+	})
+}
+
 // uninstall leaves a cluster that is not the rig's as it was.
 func (f *fleet) uninstall(t *testing.T, c *cluster) {
-	if err := f.types(c, "kubectl delete --ignore-not-found -k west", "kubectl delete --ignore-not-found namespace demo"); err != nil {
+	if err := f.types(c, "kubectl delete --ignore-not-found -k overlays/$CLUSTER", "kubectl delete --ignore-not-found namespace demo"); err != nil {
 		t.Error(err)
 	}
 }

@@ -193,7 +193,7 @@ func everythingRolls(t *testing.T, f *fleet, m *measure) {
 // they run.
 func secretsRotated(t *testing.T, f *fleet, m *measure) {
 	began := time.Now()
-	each(t, f.clusters, func(c *cluster) error { return f.types(c, typed[0], typed[2]) })
+	each(t, f.clusters, func(c *cluster) error { return f.types(c, append([]string{"isthmus pki issue --dir pki --cluster $CLUSTER"}, f.steps.secrets...)...) })
 	for _, c := range f.clusters {
 		// The kubelet brings Secrets when it looks at a Pod again: by itself
 		// within a minute and a half, and at once after a change of the Pod.

@@ -12,11 +12,7 @@ import (
 // deploy is the folder that the manual is in.
 var deploy = filepath.Join("..", "..", "deploy")
 
-// example is the name of the cluster that the manual shows things by.
-const example = "west"
-
-// manual is the text of deploy/README.md. Tests type its commands and fill its
-// blocks in; what it no longer says they can't do.
+// manual is the text of deploy/README.md, whose commands the tests type.
 type manual string
 
 func readManual(t testing.TB) manual {
@@ -26,31 +22,20 @@ func readManual(t testing.TB) manual {
 	return manual(text)
 }
 
-// command requires that the line is one to be typed, a remark after it aside.
-func (m manual) command(t testing.TB, line string) {
+// commands are those under a heading, in their order.
+func (m manual) commands(t testing.TB, heading string) []string {
 	t.Helper()
-	for typed := range strings.Lines(string(m)) {
-		typed, indented := strings.CutPrefix(typed, "    ")
-		typed, _, _ = strings.Cut(typed, "  #")
-		if indented && strings.TrimSpace(typed) == line {
-			return
+	_, section, found := strings.Cut(string(m), "\n"+heading+"\n")
+	require.True(t, found, "deploy/README.md has no %q", heading)
+	section, _, _ = strings.Cut(section, "\n#")
+	var all []string
+	for line := range strings.Lines(section) {
+		if command, indented := strings.CutPrefix(line, "    "); indented {
+			all = append(all, strings.TrimSpace(command))
 		}
 	}
-	require.Fail(t, "deploy/README.md does not have the command", line)
-}
-
-// block is the fenced block that has the text in it.
-func (m manual) block(t testing.TB, with string) string {
-	t.Helper()
-	for _, fence := range []string{"```", "~~~"} {
-		for i, part := range strings.Split("\n"+string(m), "\n"+fence) {
-			if _, text, _ := strings.Cut(part, "\n"); i%2 == 1 && strings.Contains(text, with) {
-				return text + "\n"
-			}
-		}
-	}
-	require.Fail(t, "deploy/README.md has no block with", with)
-	return ""
+	require.NotEmpty(t, all, heading)
+	return all
 }
 
 // replace replaces what must be there.

@@ -1,6 +1,6 @@
 // Command pod is the program of the tests' own Pods:
 //
-//	[echo]            answers HTTP on port 8080 with the cluster's and the Pod's name
+//	[echo]            answers HTTP on port 8080 with the cluster's name
 //	gateway DOMAIN    an HTTP gateway on port 8080, as an Ingress controller is one: a
 //	                  request for SERVICE.NAMESPACE.ZONE goes to SERVICE.NAMESPACE.DOMAIN
 //	ask NAME...       asks for the names' addresses all the time, and prints what it hears
@@ -29,7 +29,8 @@ func main() {
 	}
 }
 
-// echo says who answers, and by which way the request came.
+// echo says who answers, as traefik/whoami would, and by which way the request
+// came.
 func echo(w http.ResponseWriter, r *http.Request) {
-	fmt.Fprintf(w, "cluster=%s pod=%s gateway=%q\n", os.Getenv("CLUSTER"), os.Getenv("POD_NAME"), r.Header.Get(passed))
+	fmt.Fprintf(w, "Name: %s\nGateway: %q\n", os.Getenv("CLUSTER"), r.Header.Get(passed))
 }
