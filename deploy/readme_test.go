@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // commands are the numbered ones of README.md, for each cluster.
@@ -77,4 +78,54 @@ func TestHelmByCommand(t *testing.T) {
 	require.NoError(t, err, out)
 	require.Contains(t, out, "image: registry.example.com/isthmus:v0.1.0\n")
 	require.Contains(t, out, "advertise: 192.0.2.1:7946\n")
+}
+
+// TestOverlaysStandUnderACluster: a copy of overlays/cluster takes each other
+// one, or two of them, in the place of the base, and keeps its own
+// configuration and image.
+func TestOverlaysStandUnderACluster(t *testing.T) {
+	dir := t.TempDir()
+	for _, folder := range []string{"base", "overlays"} {
+		require.NoError(t, os.CopyFS(filepath.Join(dir, folder), os.DirFS(folder)))
+	}
+	build := func(t *testing.T, name string) []*unstructured.Unstructured {
+		t.Helper()
+		objects := kustomize(t, filepath.Join(dir, "overlays", name))
+		text, err := os.ReadFile(filepath.Join("overlays", "cluster", "watcher.yaml"))
+		require.NoError(t, err)
+		require.Equal(t, string(text), configs(t, objects)["watcher.yaml"])
+		for _, object := range objects {
+			if kind := object.GetKind(); kind == "Deployment" || kind == "DaemonSet" {
+				require.Equal(t, "registry.example.com/isthmus:v0.1.0", pod(t, object).Spec.Containers[0].Image)
+			}
+		}
+		return objects
+	}
+	under := func(t *testing.T, name, what string) {
+		t.Helper()
+		file := filepath.Join(dir, "overlays", name, "kustomization.yaml")
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		changed := regexp.MustCompile(`\.\./\.\./base|\.\./(minimal|cert-manager|istio|main-dns|monitoring)\b`).ReplaceAllString(string(text), "../"+what)
+		require.NotEqual(t, string(text), changed)
+		require.NoError(t, os.WriteFile(file, []byte(changed), 0o600))
+	}
+	// The comment that tells of it names the folders, too.
+	head := filepath.Join(dir, "overlays", "cluster", "kustomization.yaml")
+	text, err := os.ReadFile(head)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(head, regexp.MustCompile(`(?m)^#.*\n`).ReplaceAll(text, nil), 0o600))
+
+	plain := len(build(t, "cluster"))
+	for name, more := range map[string]int{"minimal": 0, "cert-manager": 3, "istio": 0, "main-dns": 1, "monitoring": 3} {
+		t.Run(name, func(t *testing.T) {
+			under(t, "cluster", name)
+			require.Len(t, build(t, "cluster"), plain+more)
+		})
+	}
+	t.Run("istio on cert-manager", func(t *testing.T) {
+		under(t, "cluster", "istio")
+		under(t, "istio", "cert-manager")
+		require.Len(t, build(t, "cluster"), plain+3)
+	})
 }
