@@ -116,14 +116,17 @@ func (b *gatewayBoard) hear(from *source, w *wire.GatewayStates) error {
 	return nil
 }
 
-// leave says that a stream has ended.
-func (b *gatewayBoard) leave(from *source) {
+// leave says that a stream has ended, and tells whether it was the one whose
+// states hold.
+func (b *gatewayBoard) leave(from *source) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if from == b.source {
-		b.source = nil
-		b.lapseLocked()
+	if from != b.source {
+		return false
 	}
+	b.source = nil
+	b.lapseLocked()
+	return true
 }
 
 func (b *gatewayBoard) lapseLocked() {
@@ -161,10 +164,7 @@ func (r *Replica) SetGateways(g *GatewayStates) {
 // a sibling has something, for gatewaysStay at most.
 func (r *Replica) YieldGateways() {
 	r.gateways.yield()
-	select {
-	case r.yielded <- struct{}{}:
-	default:
-	}
+	r.listenAgain()
 }
 
 // Gateways is what this watcher or a sibling has found, nil for nothing yet;
