@@ -43,7 +43,7 @@ func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
 	conn, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, addr)
 	if err != nil {
-		if errors.Is(err, syscall.ENETUNREACH) && !routed(addr) {
+		if unreached(err) && !routed(addr) {
 			err = errNoRoute
 		}
 		return nil, err
@@ -51,9 +51,14 @@ func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	return conn, nil
 }
 
+// unreached tells errors that routers on the way bring about as well as this
+// machine's own routes: none, "unreachable" and "prohibit".
+func unreached(err error) bool {
+	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.EACCES)
+}
+
 // routed tells whether this machine has a way to an address: connecting a UDP
-// socket looks the route up and sends nothing. Without it an unreachable
-// network is what routers on the way say.
+// socket looks the route up and sends nothing.
 func routed(addr netip.AddrPort) bool {
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -267,5 +268,6 @@ func TestFailureTexts(t *testing.T) {
 	at := serve(t, says("evil\x1b[2J\r\n\r\n"))
 	first := once(t, nil, at, Target{Check: discovery.CheckHTTP}, badProtocol)
 	require.Equal(t, "http: malformed response", first.detail)
+	require.Equal(t, unreachable, failure(syscall.EACCES, "connect").outcome, "what an IPv6 router says that lets nobody through")
 	require.Equal(t, "connect: no connection", failure(io.ErrClosedPipe, "connect").detail)
 }
