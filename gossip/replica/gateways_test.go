@@ -411,3 +411,31 @@ func TestWhoNoLongerChecksIsForgotten(t *testing.T) {
 	w0.YieldGateways()
 	eventually(t, "what w1 finds, again", says(w2, false))
 }
+
+// TestWhoKeepsOnYieldsToWhoChecks: without a successor, as while no Lease can be
+// had, a watcher goes on with what it finds until a sibling has something.
+func TestWhoKeepsOnYieldsToWhoChecks(t *testing.T) {
+	p, n := newPKI(t), &network{}
+	w0, w1 := n.start(t, p, "w0.west", "west"), n.start(t, p, "w1.west", "west")
+	w0.listening(t)
+	w1.listening(t)
+	says := func(w *node, up bool) func() bool {
+		return func() bool {
+			states, _ := w.Gateways()
+			s := states.State("east", gatewayAt("192.0.2.1:443"))
+			return s.Known && s.Up == up
+		}
+	}
+	require.False(t, w0.KeepGateways(gatewayOf("east", true)), "it never checked")
+	w0.SetGateways(gatewayOf("east", true))
+	eventually(t, "what w0 finds", says(w1, true))
+	require.True(t, w0.KeepGateways(gatewayOf("east", false)))
+	eventually(t, "what w0 finds after its time", says(w1, false))
+	w1.SetGateways(gatewayOf("east", true))
+	eventually(t, "w1 has taken over", says(w0, true))
+	require.False(t, w0.KeepGateways(gatewayOf("east", false)))
+	require.True(t, says(w0, true)())
+	require.True(t, says(w1, true)())
+	w0.SetGateways(gatewayOf("east", false))
+	require.True(t, says(w0, false)(), "it was elected again")
+}

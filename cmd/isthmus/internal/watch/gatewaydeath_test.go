@@ -117,6 +117,7 @@ func (p *testPool) join(t *testing.T, name, cluster, addr string) *watcher {
 	parts.Go(func() { _ = w.Replica.Run(ctx) })
 	parts.Go(func() { _ = w.FollowSiblings(ctx) })
 	parts.Go(func() { _ = w.gateways.run(ctx) })
+	parts.Go(func() { _ = w.gateways.check(ctx) })
 	w.stop = sync.OnceFunc(func() {
 		p.mu.Lock()
 		delete(p.members, w.peer.Name)
