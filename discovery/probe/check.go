@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"syscall"
 	"time"
 
@@ -125,7 +126,7 @@ func (c checker) handshake(conn net.Conn, t Target) (net.Conn, result) {
 		name = t.Addr.String() // is verified, but not sent: RFC 6066 section 3
 	}
 	asked := false
-	inner := tls.Client(&bounded{Conn: conn, left: maxHandshake}, &tls.Config{
+	config := &tls.Config{
 		ServerName:         name,
 		RootCAs:            c.roots,
 		InsecureSkipVerify: !t.Verify, // as the target says; a check sends nothing secret
@@ -136,13 +137,26 @@ func (c checker) handshake(conn net.Conn, t Target) (net.Conn, result) {
 			asked = true
 			return &tls.Certificate{}, nil
 		},
-	})
+	}
+	if !t.Verify {
+		config.MinVersion, config.CipherSuites = tls.VersionTLS10, allSuites
+	}
+	inner := tls.Client(&bounded{Conn: conn, left: maxHandshake}, config)
 	err := inner.Handshake()
 	if err == nil || asked && t.Check == discovery.CheckTLS && !isTimeout(err) {
 		return inner, result{}
 	}
 	return nil, failure(err, "tls")
 }
+
+// allSuites are offered where nothing has to be secret: an old load balancer that
+// speaks none of today's is up all the same.
+var allSuites = func() (ids []uint16) {
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		ids = append(ids, s.ID)
+	}
+	return ids
+}()
 
 // protocols names HTTP/1.1 where that is what will be spoken. Otherwise no
 // protocol is named: a peer that wants none of those named refuses (RFC 7301).
