@@ -74,6 +74,12 @@ func (b *board) YieldGateways() {
 	b.yielded = true
 }
 
+func (b *board) hasYielded() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.yielded
+}
+
 func (b *board) Gateways() (*replica.GatewayStates, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -386,11 +392,11 @@ func TestNobodyLeads(t *testing.T) {
 		b.net.kill("192.0.2.1", true)
 		time.Sleep(time.Minute)
 		require.Equal(t, "down", b.told("192.0.2.1"), "nobody else would have told")
-		require.False(t, b.board.yielded)
+		require.False(t, b.board.hasYielded())
 
 		b.board.take(found(map[string]bool{"192.0.2.1": false, "192.0.2.2": true}))
 		time.Sleep(time.Second)
-		require.True(t, b.board.yielded)
+		require.True(t, b.board.hasYielded())
 		dials := b.net.dials("192.0.2.1")
 		time.Sleep(time.Minute)
 		require.Equal(t, dials, b.net.dials("192.0.2.1"), "the other one checks")
