@@ -71,7 +71,7 @@ func TestOverlayByCommand(t *testing.T) {
 func TestHelmByCommand(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	m := regexp.MustCompile(`(?m)^    helm install isthmus helm/isthmus .* --set (\S+)$`).FindSubmatch(text)
+	m := regexp.MustCompile(`(?m)^    helm install isthmus helm/isthmus .* --set "(\S+)"$`).FindSubmatch(text)
 	require.NotNil(t, m)
 	values := strings.NewReplacer("$CLUSTER", "west", "$ADDRESS", "192.0.2.1", "$PEER", "198.51.100.1").Replace(string(m[1]))
 	out, err := helm(t, values)
