@@ -133,9 +133,9 @@ func newServer(t *testing.T) *server {
 	}
 	s.Apply(filepath.Join("base", "rbac.yaml"))
 	s.ApplyYAML("{apiVersion: v1, kind: ServiceAccount, metadata: {name: isthmus-dns, namespace: isthmus}}") // its Pod is tried where the standard is enforced
+	known, err := discovery.NewDiscoveryClientForConfig(config)
+	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		known, err := discovery.NewDiscoveryClientForConfig(config)
-		require.NoError(t, err)
 		groups, err := restmapper.GetAPIGroupResources(known)
 		if err != nil {
 			return false
