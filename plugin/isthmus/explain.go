@@ -170,7 +170,7 @@ func (x *Explainer) Explain(ask Question) (*Explanation, error) {
 		return nil, err
 	}
 	f := *x.outlook.facts(own)
-	f.gateways, f.view = x.known.Gateways(), view
+	f.gateways, f.standpoint = x.known.Gateways(), &standpoint{view, f.policies}
 	from := &viewpoint{link: x.known, names: x.names, outlook: x.outlook, fit: fitnessFor(own, *records)}
 	out := &Explanation{
 		Service: string(e.Key), Without: ask.Without,

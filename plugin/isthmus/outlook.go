@@ -45,13 +45,20 @@ type glance struct {
 // facts are immutable. They are the same pointer as long as no decision can
 // differ.
 type facts struct {
-	view     *View
-	policies *locality.Policies
+	*standpoint
 	// gateways may be outdated in the round-trip times, but not in what is up
 	// and in which band.
 	gateways  *replica.GatewayStates
 	bands     bands
 	freshness map[string]locality.Freshness // of clusters that aren't fresh
+}
+
+// standpoint is what is left of facts in what was built from them: each facts have
+// one of their own, to be told by. Thousands of services that are asked for once a
+// day keep theirs all the time, and with whole facts as many states of all gateways.
+type standpoint struct {
+	view     *View
+	policies *locality.Policies
 }
 
 func newOutlook(l link, logger *slog.Logger) *outlook { return &outlook{link: l, logger: logger} }
@@ -80,7 +87,10 @@ func (o *outlook) facts(view *View) *facts {
 func (o *outlook) lookLocked(view *View) *facts {
 	old := o.now.Load()
 	next := &glance{view: view, gateways: o.link.Gateways()}
-	next.facts = &facts{view: view, policies: o.policiesLocked(view.Routing), gateways: next.gateways, freshness: o.silence.states}
+	next.facts = &facts{
+		standpoint: &standpoint{view, o.policiesLocked(view.Routing)},
+		gateways:   next.gateways, freshness: o.silence.states,
+	}
 	if old == nil {
 		next.facts.bands = bands(nil).next(next.gateways)
 		o.now.Store(next)
