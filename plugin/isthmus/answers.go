@@ -144,14 +144,15 @@ func (v *viewpoint) viewer(view *View) locality.Viewer {
 // that a client which speaks only IPv6 gets an answer as long as any cluster
 // has one. The own cluster is the exception: its clients speak the family of
 // its Services, and an IPv6 address elsewhere would draw dual-stack clients
-// away from an IPv4 Service next to them. Then the answer is NODATA.
+// away from an IPv4 Service next to them. Then the answer is NODATA. A rule that
+// sends them elsewhere anyhow takes the exception with it.
 func (a *answers) family(viewer locality.Viewer, policy locality.Policy, has func(*addresses) bool) *locality.Plan {
 	var some []locality.Candidate
 	for i, v := range a.all.Verdicts {
 		if !a.ways[i].reach.OK() || has(&a.ways[i]) {
 			continue
 		}
-		if v.Tier != locality.TierOut && viewer.Cluster != "" && a.candidates[i].Cluster == viewer.Cluster {
+		if v.In && viewer.Cluster != "" && a.candidates[i].Cluster == viewer.Cluster {
 			return &locality.Plan{}
 		}
 		if some == nil {

@@ -178,6 +178,9 @@ func (i *imported) hasHostIn(cluster string) bool {
 	return slices.ContainsFunc(i.hosts, func(h importedHost) bool { return h.cluster == cluster })
 }
 
+// answered tells whether the endpoint's cluster may be answered now.
+func (h *importedHost) answered() bool { return h.way.tier != locality.TierOut && h.way.reach.OK() }
+
 // nothing is the result when the endpoint has no address of the family.
 func (h *importedHost) nothing() result {
 	if h.way.reach == locality.Unresolved {
