@@ -62,7 +62,7 @@ type viewpoint struct {
 // A hit costs a few loads.
 func (v *viewpoint) answers(e *discovery.Entry, view *View) *answers {
 	f := v.outlook.facts(view)
-	records := v.link.Table().Records()
+	records := v.outlook.table.Records()
 	if a, ok := e.Memo(v).(*answers); ok && a.standpoint == f.standpoint && a.records == records &&
 		(!a.usesNames || a.names == v.names.Generation()) {
 		return a

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
@@ -26,6 +27,7 @@ const outlookTick = time.Second
 // queries outlives a round-trip time that moved a little.
 type outlook struct {
 	link   link
+	table  *discovery.Table // the link's: a query asks for it several times
 	logger *slog.Logger
 	now    atomic.Pointer[glance]
 
@@ -61,7 +63,9 @@ type standpoint struct {
 	policies *locality.Policies
 }
 
-func newOutlook(l link, logger *slog.Logger) *outlook { return &outlook{link: l, logger: logger} }
+func newOutlook(l link, logger *slog.Logger) *outlook {
+	return &outlook{link: l, table: l.Table(), logger: logger}
+}
 
 // facts are those for what the watcher says now; view is not nil. While nothing
 // changes it costs two loads.

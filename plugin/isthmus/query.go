@@ -37,7 +37,7 @@ func (q *query) answer() (*dns.Msg, result) {
 	if q.req.Question[0].Qclass != dns.ClassINET || q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR {
 		return nil, resultRefused
 	}
-	table := q.view.link.Table()
+	table := q.view.outlook.table
 	if q.where = q.view.link.View(); q.where == nil || !table.Loaded() {
 		return nil, resultServFail
 	}
