@@ -53,7 +53,7 @@ app.kubernetes.io/part-of: isthmus
     errors
     ready :8181
     health :8080 {
-        lameduck 5s
+        lameduck 8s
     }
     prometheus :9153
     isthmus {{ join " " .Values.agent.zones }} {
