@@ -78,10 +78,8 @@ $(BUILD)/kube:
 	cd test/kube && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../$(BUILD)/kube .
 
 # For the tests of deploy/: they render it with these and validate against these
-# CRDs. kustomize is the version that kubectl 1.36 has in it; helm's linker flags
-# tell it which Kubernetes that is.
+# CRDs. kustomize is the version that kubectl 1.36 has in it.
 HELM         := helm.sh/helm/v3/cmd/helm@v3.22.0
-HELM_KUBE    := $(foreach part,Major=1 Minor=36,-X helm.sh/helm/v3/pkg/chartutil.k8sVersion$(part))
 KUSTOMIZE    := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
 CERT_MANAGER := github.com/cert-manager/cert-manager@v1.21.2
 ISTIO        := istio.io/api@v1.31.1
@@ -90,7 +88,7 @@ TOOLS        := $(BUILD)/deploy
 
 deploy-tools: ## build helm and kustomize, fetch CRDs, for the tests of deploy/
 	@mkdir -p $(TOOLS)/crds
-	GOBIN=$(CURDIR)/$(TOOLS) CGO_ENABLED=0 $(GO) install -trimpath -ldflags '-s -w $(HELM_KUBE)' $(HELM)
+	GOBIN=$(CURDIR)/$(TOOLS) CGO_ENABLED=0 $(GO) install -trimpath -ldflags '-s -w' $(HELM)
 	GOBIN=$(CURDIR)/$(TOOLS) CGO_ENABLED=0 $(GO) install -trimpath -ldflags '-s -w' $(KUSTOMIZE)
 	@dir() { $(GO) mod download -json $$1 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'; }; set -e; \
 	for kind in issuers certificates; do install -m 644 "$$(dir $(CERT_MANAGER))/deploy/crds/cert-manager.io_$$kind.yaml" $(TOOLS)/crds/; done; \

@@ -133,9 +133,9 @@ func newServer(t *testing.T) *server {
 	}
 	s.Apply(filepath.Join("base", "rbac.yaml"))
 	s.ApplyYAML("{apiVersion: v1, kind: ServiceAccount, metadata: {name: isthmus-dns, namespace: isthmus}}") // its Pod is tried where the standard is enforced
+	known, err := discovery.NewDiscoveryClientForConfig(config)
+	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		known, err := discovery.NewDiscoveryClientForConfig(config)
-		require.NoError(t, err)
 		groups, err := restmapper.GetAPIGroupResources(known)
 		if err != nil {
 			return false
@@ -233,6 +233,9 @@ func TestFormsAreAccepted(t *testing.T) {
 	}
 	s.ApplyYAML("{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}")
 	s.remarks.take()
+	if secrets := secrets(t); secrets != nil {
+		files["isthmus pki secrets"] = secrets
+	}
 	for file, objects := range files {
 		t.Run(file, func(t *testing.T) {
 			for _, object := range objects {
@@ -240,6 +243,27 @@ func TestFormsAreAccepted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// secrets are what README.md has the program make; nil without the program.
+func secrets(t *testing.T) []*unstructured.Unstructured {
+	t.Helper()
+	binary := os.Getenv("ISTHMUS_BIN")
+	if binary == "" {
+		return nil
+	}
+	dir := filepath.Join(t.TempDir(), "pki")
+	text := ""
+	for _, args := range [][]string{
+		{"pki", "init", "--dir", dir, "--clusterset", "prod"},
+		{"pki", "issue", "--dir", dir, "--cluster", "west"},
+		{"pki", "secrets", "--dir", dir, "--cluster", "west"},
+	} {
+		var err error
+		text, err = run(binary, args...)
+		require.NoError(t, err, text)
+	}
+	return decode(t, text)
 }
 
 // keepsToItself holds the promises that no admission checks.
