@@ -16,7 +16,7 @@ SERVER_FUZZTIME ?= 5m
 DEMO_DIR ?= isthmus-demo
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test race fuzz fuzz-server lint fmt generate breaking e2e bench bench-propagation bench-dns bench-scale soak nightly kube vuln clean help tools deploy-tools
+.PHONY: build demo test race fuzz fuzz-server lint fmt generate breaking e2e e2e-faults rig bench bench-propagation bench-dns bench-scale soak nightly kube vuln clean help tools deploy-tools
 
 build: $(BIN) ## build bin/isthmus
 
@@ -98,8 +98,31 @@ deploy-tools: ## build helm and kustomize, fetch CRDs, for the tests of deploy/
 # What make test leaves out for want of the programs.
 E2E := ./discovery/kube/ ./deploy/ ./test/crash/ ./test/distance/ ./test/e2e/ ./test/kubetest/ ./test/reload/ ./test/resolvers/
 
-e2e: build kube ## the tests on real API servers, of reloads and of resolvers
+# Whole clusters on one machine, and their DNS; modules of their own, too. Ten
+# minutes with an empty cache.
+RIG := $(CURDIR)/$(BUILD)/rig
+
+rig: ## build the programs of test/rig (Linux, root)
+	@if [ "$$(uname)" != Linux ] || [ "$$(id -u)" != 0 ]; then \
+	  echo "make: no clusters without Linux and root; test/clusters is skipped" >&2; exit 0; fi; \
+	set -x; RIG_DIR=$(RIG) sh test/rig/rig build && cd test/clusterdns && \
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../$(BUILD)/clusterdns .
+
+# KUBECONFIGS=a:b tests clusters that are there already, and needs IMAGES; see
+# test/clusters.
+CLUSTERS := ISTHMUS_BIN=$(CURDIR)/$(BIN) ISTHMUS_RIG=$(RIG) ISTHMUS_CLUSTERDNS=$(CURDIR)/$(BUILD)/clusterdns \
+  ISTHMUS_KUBECONFIGS=$(KUBECONFIGS) ISTHMUS_IMAGES="$(IMAGES)"
+
+ifdef KUBECONFIGS
+e2e: build ## the tests on real API servers and clusters, of reloads and of resolvers
+else
+e2e: build kube rig
 	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m $(E2E)
+endif
+	$(CLUSTERS) $(GO) test -count=1 -v -timeout 20m ./test/clusters/
+
+e2e-faults: build $(if $(KUBECONFIGS),,rig) ## everything that may happen to three clusters, at full length: 25 minutes, 5 GiB
+	ISTHMUS_FAULTS=full ISTHMUS_CLUSTERS=3 $(CLUSTERS) $(GO) test -count=1 -v -timeout 1h ./test/clusters/
 
 # Some hours, and 16 GiB for 300 clusters. Seeds and figures go to standard output, the simulator's
 # tables and plots to build/sim.

@@ -151,8 +151,8 @@ func (a anytime) add(c *cluster, name string, answers ...string) {
 }
 
 // judge waits until all askers have told of the time until end, and counts.
-// There must be those that were there at the beginning.
-func (f *fleet) judge(t testing.TB, all []asker, begin, end time.Time, want map[*cluster]wants, also anytime) (sum tally) {
+// Lost answers of nodes that are losing are left out.
+func (f *fleet) judge(t testing.TB, all []asker, begin, end time.Time, want map[*cluster]wants, also anytime, losing []string) (sum tally) {
 	t.Helper()
 	for _, a := range all {
 		var runs []heard.Run
@@ -164,6 +164,9 @@ func (f *fleet) judge(t testing.TB, all []asker, begin, end time.Time, want map[
 			}
 			return err
 		})
+		if slices.Contains(losing, a.node) {
+			runs = slices.DeleteFunc(runs, func(r heard.Run) bool { return strings.HasPrefix(r.Answer, heard.Lost) })
+		}
 		sum.add(a, runs, end, want[a.cluster], also[a.cluster])
 	}
 	return sum

@@ -224,3 +224,43 @@ func secretsRotated(t *testing.T, f *fleet, m *measure) {
 	t.Logf("all have the new certificates after %.1f s", time.Since(began).Seconds())
 	m.changeAll(t, f)
 }
+
+// agentsFirst: in the last cluster nobody is left who knows anything. Its own
+// Pods get no answers until its agents have a table; they must not be told
+// that names don't exist.
+func agentsFirst(t *testing.T, f *fleet, m *measure) {
+	c := f.clusters[len(f.clusters)-1]
+	for _, node := range c.nodes(t) {
+		m.losing = append(m.losing, node.Name)
+	}
+	c.kubectl(t, "-n isthmus scale deployment isthmus-watcher --replicas=0")
+	await(t, patience, func() error {
+		if n := len(c.watchers(t)); n > 0 {
+			return fmt.Errorf("%d watchers of %s are left", n, c.name)
+		}
+		return nil
+	})
+	began := time.Now()
+	c.kubectl(t, "-n isthmus delete pods -l app.kubernetes.io/name=isthmus-agent")
+	await(t, patience, func() error {
+		agents, err := c.pods(t.Context(), "isthmus", "app.kubernetes.io/name=isthmus-agent")
+		if err != nil {
+			return err
+		}
+		for _, pod := range agents {
+			if pod.Status.Phase != corev1.PodRunning || pod.CreationTimestamp.Time.Before(began.Truncate(time.Second)) {
+				return fmt.Errorf("%s has not begun", pod.Name)
+			}
+		}
+		if len(agents) != len(m.losing) {
+			return fmt.Errorf("%d agents of %s have begun", len(agents), c.name)
+		}
+		return nil
+	})
+	time.Sleep(m.lasts)
+	began = time.Now()
+	c.kubectl(t, "-n isthmus scale deployment isthmus-watcher --replicas=2")
+	f.change(t, c)
+	m.right = f.settled(t, began)
+	f.rolledOut(t)
+}
