@@ -177,6 +177,7 @@ kind: Service
 metadata: {name: node-CLUSTER_NAME, namespace: demo, annotations: {isthmus.dev/export: "true"}}
 spec:
   type: NodePort
+  externalTrafficPolicy: Local # a node's port leads to its own Pod, and dies with it alone
   selector: {app: echo-everywhere}
   ports: [{name: http, port: 80, targetPort: 8080}]
 ---
