@@ -19,13 +19,9 @@ import (
 // apiServersAway: all at once. What was published stays; a change can't be
 // made before they are back.
 func apiServersAway(t *testing.T, f *fleet, m *measure) {
-	for _, c := range f.clusters {
-		f.rig.must(t, "stop-api", strconv.Itoa(c.number))
-	}
+	each(t, f.clusters, func(c *cluster) error { return f.rig.run("stop-api", strconv.Itoa(c.number)) })
 	time.Sleep(m.lasts)
-	for _, c := range f.clusters {
-		f.rig.must(t, "start-api", strconv.Itoa(c.number))
-	}
+	each(t, f.clusters, func(c *cluster) error { return f.rig.run("start-api", strconv.Itoa(c.number)) })
 	m.changeAll(t, f)
 }
 
@@ -124,6 +120,37 @@ func nodeKilled(t *testing.T, f *fleet, m *measure) {
 	f.rig.must(t, "start-node", strconv.Itoa(c.number), "2")
 	f.rolledOut(t)
 	c.rolledOut(t, "demo", "daemonset/ask")
+	f.reachable(t)
+}
+
+// reachable waits until each cluster has found all the others' gateways up.
+// Before that an answer may be right and change again: gateways that are all
+// down are answered like those that are all up.
+func (f *fleet) reachable(t testing.TB) {
+	t.Helper()
+	for _, c := range f.clusters {
+		await(t, patience, func() error {
+			up := false
+			for _, pod := range c.watchers(t) {
+				text, err := c.exec("curl -sS --max-time 2 http://" + pod.Status.PodIP + ":8080/metrics")
+				if err != nil {
+					return err
+				}
+				for line := range strings.Lines(text) {
+					labels, found := strings.CutPrefix(line, "isthmus_probe_targets")
+					none := strings.HasSuffix(labels, " 0\n")
+					if found && !none && !strings.Contains(labels, `status="up"`) {
+						return fmt.Errorf("%s of %s: %s", pod.Name, c.name, line)
+					}
+					up = up || found && !none
+				}
+			}
+			if !up {
+				return fmt.Errorf("nobody probes in %s", c.name)
+			}
+			return nil
+		})
+	}
 }
 
 // hears waits until the Pods of all clusters but one hear an answer, and
@@ -176,6 +203,7 @@ func cutApart(t *testing.T, f *fleet, m *measure) {
 	if len(f.clusters) == 2 {
 		m.right = f.settled(t, time.Now())
 	}
+	f.reachable(t)
 }
 
 // balancerMoves: the status of a Service loses its address, and gets another.
