@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // names of the clusters, in the rig's order.
@@ -101,6 +103,13 @@ func (f *fleet) others(t *testing.T) {
 		f.clusters = append(f.clusters, newCluster(t, names[i], 0, kubeconfig, path))
 	}
 	require.GreaterOrEqual(t, len(f.clusters), 2, kubeconfigsEnv)
+	// What is there in the end is deleted, so it must be ours.
+	for _, c := range f.clusters {
+		for _, name := range []string{"isthmus", "demo"} {
+			_, err := c.client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
+			require.True(t, apierrors.IsNotFound(err), "%s has a namespace %s already: %v", c.name, name, err)
+		}
+	}
 }
 
 // tools puts kubectl and isthmus on the administrator's path.
