@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -357,6 +358,43 @@ func TestNothingIsLeftBehind(t *testing.T) {
 					require.NotContains(t, key, "helm.sh/hook", "helm uninstall doesn't delete hooks")
 				}
 			}
+		})
+	}
+}
+
+// TestLameDuckOutlivesReadiness: who answers DNS behind a Service goes on for
+// longer than it takes the kubelet to see that it is not ready, and some seconds
+// more for kube-proxy, which leaves UDP flows with a Pod until then.
+func TestLameDuckOutlivesReadiness(t *testing.T) {
+	const hearsay = 4 * time.Second
+	lameduck := regexp.MustCompile(`(?m)^\s+lameduck (\S+)$`)
+	for name, objects := range forms(t) {
+		t.Run(name, func(t *testing.T) {
+			m := lameduck.FindStringSubmatch(configs(t, objects)["Corefile"])
+			require.NotNil(t, m)
+			lasts, err := time.ParseDuration(m[1])
+			require.NoError(t, err)
+			found := false
+			for _, object := range objects {
+				if kind := object.GetKind(); kind != "Deployment" && kind != "DaemonSet" {
+					continue
+				}
+				p := pod(t, object)
+				if p.Labels["app.kubernetes.io/name"] == "isthmus-watcher" {
+					continue
+				}
+				found = true
+				probe := p.Spec.Containers[0].ReadinessProbe
+				seen := time.Duration(probe.PeriodSeconds*probe.FailureThreshold) * time.Second
+				require.Positive(t, seen)
+				require.GreaterOrEqual(t, lasts, seen+hearsay)
+				grace := 30 * time.Second // the default
+				if s := p.Spec.TerminationGracePeriodSeconds; s != nil {
+					grace = time.Duration(*s) * time.Second
+				}
+				require.Less(t, lasts+10*time.Second, grace, "the table is saved after it")
+			}
+			require.True(t, found)
 		})
 	}
 }
