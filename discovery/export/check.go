@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -102,14 +103,14 @@ func (b *builder) checkPorts(spec checkSpec) (func(netip.Addr) uint16, error) {
 		return nil, err
 	}
 	ports := map[netip.Addr]uint16{}
+	var without []string // slices that don't have it
 	for _, slice := range b.Slices {
 		if slice == nil || slice.AddressType == discoveryv1.AddressTypeFQDN || len(slice.Endpoints) == 0 {
 			continue
 		}
 		port := slicePort(slice, name)
 		if port == 0 {
-			b.problem("annotation %s: EndpointSlice %s has no TCP port %q, its endpoints are not checked: name the Service's port there, or write a number",
-				AnnotationCheck, clip(slice.Name), clip(name))
+			without = append(without, slice.Name)
 			continue
 		}
 		for i := range slice.Endpoints {
@@ -117,6 +118,11 @@ func (b *builder) checkPorts(spec checkSpec) (func(netip.Addr) uint16, error) {
 				ports[e.Addr] = port
 			}
 		}
+	}
+	slices.Sort(without) // problems have an order of their own
+	for _, slice := range without {
+		b.problem("annotation %s: EndpointSlice %s has no TCP port %q, its endpoints are not checked: name the Service's port there, or write a number",
+			AnnotationCheck, clip(slice), clip(name))
 	}
 	return func(a netip.Addr) uint16 { return ports[a] }, nil
 }
