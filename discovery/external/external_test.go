@@ -131,7 +131,9 @@ func (s *site) requires(t *testing.T, want string) {
 var zones = []string{"a", "b"}
 
 // addr is that of a machine.
-func addr(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, byte(2 + i/250), byte(1 + i%250)}) }
+func addr(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{192, 0, byte(2 + i/250), byte(1 + i%250)})
+}
 
 // database is a service with so many machines in zone a, all ready by their
 // slices.
