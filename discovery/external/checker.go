@@ -1,6 +1,7 @@
 package external
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -92,6 +93,21 @@ func (c *Checker) SetHealth(h probe.Health) error {
 	}
 	c.policy = policy
 	return nil
+}
+
+// Health is how often and how patiently endpoints are checked.
+func (c *Checker) Health() probe.Health {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.healthLocked()
+}
+
+func (c *Checker) healthLocked() probe.Health {
+	h, d := c.policy.Health, probe.DefaultHealth()
+	return probe.Health{
+		Interval: cmp.Or(h.Interval, d.Interval), Timeout: cmp.Or(h.Timeout, d.Timeout),
+		Unhealthy: cmp.Or(h.Unhealthy, d.Unhealthy), Healthy: cmp.Or(h.Healthy, d.Healthy),
+	}
 }
 
 // Update takes what a source emits, and emits it with the services that want a

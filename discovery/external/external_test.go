@@ -14,8 +14,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/export"
 	"github.com/isthmus-dns/isthmus/discovery/external"
 	"github.com/isthmus-dns/isthmus/discovery/probe"
 )
@@ -68,8 +70,7 @@ type site struct {
 	published map[discovery.Key]*discovery.Service // as by another leader
 }
 
-func newSite(t *testing.T) *site {
-	t.Helper()
+func newSite(t require.TestingT) *site {
 	s := &site{
 		machines:  &machines{dead: map[netip.Addr]bool{}, checks: map[netip.Addr]int{}},
 		metrics:   prometheus.NewRegistry(),
@@ -128,8 +129,6 @@ func (s *site) requires(t *testing.T, want string) {
 	require.Equal(t, want, got)
 }
 
-var zones = []string{"a", "b"}
-
 // addr is that of a machine.
 func addr(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{192, 0, byte(2 + i/250), byte(1 + i%250)})
@@ -143,12 +142,12 @@ func service(name string, from, n int) (*discovery.Service, *discovery.EndpointC
 	s := &discovery.Service{
 		Namespace: "vms", Name: name, Kind: discovery.KindClusterIP,
 		Ports:  []discovery.Port{{Protocol: discovery.TCP, Port: 5432}},
-		Counts: []discovery.ZoneCount{{Zone: zones[0], Ready: uint32(n), Total: uint32(n)}},
+		Counts: []discovery.ZoneCount{{Zone: "a", Ready: uint32(n), Total: uint32(n)}},
 	}
 	check := &discovery.EndpointCheck{Check: discovery.CheckTCP}
 	for i := range n {
 		check.Endpoints = append(check.Endpoints, discovery.CheckedEndpoint{
-			Endpoint: discovery.Endpoint{Addr: addr(from + i), Zone: zones[0], Ready: true}, Port: 5432,
+			Endpoint: discovery.Endpoint{Addr: addr(from + i), Zone: "a", Ready: true}, Port: 5432,
 		})
 	}
 	return s, check
@@ -347,6 +346,86 @@ func TestTakeOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTakeOverByZone: what was published of one zone says nothing of another, and
+// of a machine with two addresses only one counts.
+func TestTakeOverByZone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		make := func() (*discovery.Service, *discovery.EndpointCheck) {
+			record, check := database(4)
+			check.Endpoints[2].Zone, check.Endpoints[3].Zone = "b", "b"
+			for i, e := range check.Endpoints { // and each has an IPv6 address
+				e.Addr = netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", i))
+				check.Endpoints = append(check.Endpoints, e)
+			}
+			record.Counts = []discovery.ZoneCount{{Zone: "a", Ready: 2, Total: 2}, {Zone: "b", Ready: 2, Total: 2}}
+			return record, check
+		}
+		s.published["db.vms"], _ = make()
+		s.published["db.vms"].Counts[1].Ready = 1
+		s.kill(addr(2), netip.MustParseAddr("2001:db8::2"))
+		s.Update(whole(make()))
+		defer s.lead(t)()
+		want := []discovery.ZoneCount{{Zone: "a", Ready: 2, Total: 2}, {Zone: "b", Ready: 1, Total: 2}}
+		for range 60 {
+			synctest.Wait()
+			require.Equal(t, want, s.services["db.vms"].Counts)
+			time.Sleep(time.Second)
+		}
+		s.mend(netip.MustParseAddr("2001:db8::2"))
+		time.Sleep(probe.DefaultDamping + 2*probe.DefaultHealth().Interval)
+		s.requires(t, "4/4")
+	})
+}
+
+// TestInheritanceHolds: whatever was published and whatever there is now, the
+// record is valid, its totals are the slices', and the next leader, who knows as
+// little, says the same.
+func TestInheritanceHolds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := newSite(t)
+		carries := rapid.Bool().Draw(t, "headless")
+		published, _ := anyService(t, carries)
+		for i := range published.Counts {
+			published.Counts[i].Ready = rapid.Uint32Range(0, published.Counts[i].Total).Draw(t, "ready")
+		}
+		s.published[published.Key()] = published
+		record, check := anyService(t, carries)
+		totals := record.Total()
+		s.Update(whole(record, check))
+		s.Inherit()
+		got := s.services["db.vms"]
+		require.NoError(t, got.Validate())
+		require.Equal(t, totals, got.Total())
+		require.LessOrEqual(t, got.Ready(), record.Ready(), "the slices decide first")
+
+		before := len(s.updates)
+		s.published["db.vms"] = got
+		s.Inherit()
+		require.Len(t, s.updates, before)
+	})
+}
+
+// anyService is one of up to eight machines.
+func anyService(t *rapid.T, carries bool) (*discovery.Service, *discovery.EndpointCheck) {
+	record, check := database(rapid.IntRange(0, 8).Draw(t, "machines"))
+	for i := range check.Endpoints {
+		e := &check.Endpoints[i]
+		e.Zone = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "zone")
+		e.Ready = rapid.Bool().Draw(t, "ready")
+		e.Port = rapid.SampledFrom([]uint16{0, 5432}).Draw(t, "port")
+	}
+	var endpoints []discovery.Endpoint
+	for _, e := range check.Endpoints {
+		endpoints = append(endpoints, e.Endpoint)
+	}
+	if carries {
+		record.Kind, record.Endpoints = discovery.KindHeadless, endpoints
+	}
+	export.Recount(record, endpoints)
+	return record, check
 }
 
 // TestTermsAreApart: what was found in an earlier term is not taken for new, and

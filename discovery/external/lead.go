@@ -1,7 +1,6 @@
 package external
 
 import (
-	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -75,8 +74,8 @@ func (c *Checker) Inherit() {
 // patienceLocked is how long our own verdicts may take: an interval until all
 // have been checked for the first time, and what a dead one takes from there.
 func (c *Checker) patienceLocked() time.Duration {
-	h, d := c.policy.Health, probe.DefaultHealth()
-	return cmp.Or(h.Interval, d.Interval)*time.Duration(cmp.Or(h.Unhealthy, d.Unhealthy)+2) + time.Second
+	h := c.healthLocked()
+	return h.Interval*time.Duration(h.Unhealthy+2) + time.Second
 }
 
 // expire ends an inheritance: of what couldn't be checked until now, nothing is

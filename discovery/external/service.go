@@ -104,7 +104,8 @@ func (s *service) status(found *probe.Snapshot, i int) probe.Status {
 }
 
 // past is what was published of a service before our own checks began: of each
-// endpoint, where the record carries them, else the counts.
+// endpoint, where the record carries them, and the counts where it doesn't carry
+// all.
 type past struct {
 	status map[netip.Addr]probe.Status
 	counts map[string]discovery.ZoneCount // by zone
@@ -118,8 +119,13 @@ func (e *endpoints) past() *past {
 			p.status[e.Addr] = probe.Up
 		}
 	}
+	total := 0
 	for _, c := range e.counts {
 		p.counts[c.Zone] = c
+		total += int(c.Total)
+	}
+	if len(e.carried) >= total {
+		clear(p.counts) // all is said; what isn't among them is new
 	}
 	return p
 }

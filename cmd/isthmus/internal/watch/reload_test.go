@@ -218,6 +218,7 @@ func TestReloadOfAllElse(t *testing.T) {
 	r.logged("configuration reloaded", `changed="locality, gateways, gossip.join, import, health"`,
 		"configuration needs a restart", `fields="network, forget, http"`)
 	require.Equal(t, 7*time.Second, r.gateways.health().Interval)
+	require.Equal(t, 7*time.Second, r.external.Health().Interval)
 	r.until("agents have the gateway", func() bool {
 		return own().GatewaySets[0].Gateways[0].Addresses[0] == netip.MustParseAddr("192.0.2.2")
 	})
