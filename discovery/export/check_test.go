@@ -45,7 +45,7 @@ func TestCheckAnnotation(t *testing.T) {
 	}
 	tests := map[string]checked{
 		"tcp":                        {check: discovery.CheckTCP, port: 8080},
-		" TCP ":                      {check: discovery.CheckTCP, port: 8080},
+		"TCP":                        {check: discovery.CheckTCP, port: 8080},
 		"tcp:5432":                   {check: discovery.CheckTCP, port: 5432},
 		"tcp:admin":                  {check: discovery.CheckTCP, port: 9090},
 		"tls":                        {check: discovery.CheckTLS, port: 8080},
@@ -62,7 +62,7 @@ func TestCheckAnnotation(t *testing.T) {
 			s := vms("http", 8080, "192.0.2.1")
 			s.Ports = append(s.Ports, vms("admin", 9090).Ports...)
 			got := export.Build(export.Input{
-				Service: service(annotate(export.AnnotationCheck, text), func(svc *corev1.Service) {
+				Service: service(annotate(export.AnnotationCheck, " "+text+"\n"), func(svc *corev1.Service) {
 					svc.Spec.Ports = append(svc.Spec.Ports, corev1.ServicePort{Name: "admin", Port: 90})
 				}),
 				Slices: slicesOf(s),
