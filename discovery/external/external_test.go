@@ -295,8 +295,10 @@ func TestUpdatesPass(t *testing.T) {
 		free, _ := database(2) // without the annotation
 		s.Update(discovery.Update{Services: []*discovery.Service{free}})
 		s.requires(t, "2/2")
+		s.kill(addr(1))
 		time.Sleep(time.Minute)
 		s.requires(t, "2/2")
+		s.mend(addr(1))
 
 		s.Update(whole(database(2)))
 		time.Sleep(bound())
