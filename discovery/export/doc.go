@@ -16,11 +16,13 @@
 //
 //	Service        namespace, name, creationTimestamp, deletionTimestamp,
 //	               annotations isthmus.dev/*, spec.{type, clusterIP, clusterIPs,
-//	               ports, sessionAffinity, publishNotReadyAddresses, and
-//	               selector beside isthmus.dev/check}, status.loadBalancer
-//	EndpointSlice  name, addressType, ports[].{name, protocol, port},
+//	               ports, sessionAffinity, publishNotReadyAddresses},
+//	               status.loadBalancer
+//	EndpointSlice  addressType, ports[].{name, protocol, port},
 //	               endpoints[].{addresses[0], conditions, hostname, nodeName,
 //	               zone}
 //	Node           name, deletionTimestamp, labels topology.kubernetes.io/*,
 //	               spec.unschedulable, status.conditions[Ready], status.addresses
+//
+// With isthmus.dev/check also a Service's spec.selector, and a slice's name.
 package export

@@ -276,8 +276,8 @@ func (w *Watcher) lead(ctx context.Context) error {
 		defer checking.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		checking.Go(func() { w.gateways.lead(ctx) })
 		checking.Go(func() { w.external.Lead(ctx) })
+		checking.Go(func() { w.gateways.lead(ctx) })
 		if err := w.publisher.Lead(ctx, w.source); err != nil {
 			w.log.Error("publishing ended", "error", err)
 		}
