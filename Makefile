@@ -16,7 +16,7 @@ SERVER_FUZZTIME ?= 5m
 DEMO_DIR ?= isthmus-demo
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test race fuzz fuzz-server lint fmt generate breaking e2e bench bench-propagation bench-dns bench-scale soak nightly kube vuln clean help tools
+.PHONY: build demo test race fuzz fuzz-server lint fmt generate breaking e2e bench bench-propagation bench-dns bench-scale soak nightly kube vuln clean help tools deploy-tools
 
 build: $(BIN) ## build bin/isthmus
 
@@ -76,6 +76,24 @@ kube: $(BUILD)/kube
 .PHONY: $(BUILD)/kube
 $(BUILD)/kube:
 	cd test/kube && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../$(BUILD)/kube .
+
+# For the tests of deploy/: they render it with these and validate against these
+# CRDs. kustomize is the version that kubectl 1.36 has in it.
+HELM         := helm.sh/helm/v3/cmd/helm@v3.22.0
+KUSTOMIZE    := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
+CERT_MANAGER := github.com/cert-manager/cert-manager@v1.21.2
+ISTIO        := istio.io/api@v1.31.1
+PROMETHEUS   := github.com/prometheus-operator/prometheus-operator@v0.85.0
+TOOLS        := $(BUILD)/deploy
+
+deploy-tools: ## build helm and kustomize, fetch CRDs, for the tests of deploy/
+	@mkdir -p $(TOOLS)/crds
+	GOBIN=$(CURDIR)/$(TOOLS) CGO_ENABLED=0 $(GO) install -trimpath -ldflags '-s -w' $(HELM)
+	GOBIN=$(CURDIR)/$(TOOLS) CGO_ENABLED=0 $(GO) install -trimpath -ldflags '-s -w' $(KUSTOMIZE)
+	@dir() { $(GO) mod download -json $$1 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'; }; set -e; \
+	for kind in issuers certificates; do install -m 644 "$$(dir $(CERT_MANAGER))/deploy/crds/cert-manager.io_$$kind.yaml" $(TOOLS)/crds/; done; \
+	for kind in servicemonitors prometheusrules; do install -m 644 "$$(dir $(PROMETHEUS))/example/prometheus-operator-crd/monitoring.coreos.com_$$kind.yaml" $(TOOLS)/crds/; done; \
+	install -m 644 "$$(dir $(ISTIO))/kubernetes/customresourcedefinitions.gen.yaml" $(TOOLS)/crds/istio.yaml
 
 # What make test leaves out for want of the programs.
 E2E := ./discovery/kube/ ./deploy/ ./test/crash/ ./test/distance/ ./test/e2e/ ./test/kubetest/ ./test/reload/ ./test/resolvers/

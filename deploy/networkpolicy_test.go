@@ -1,0 +1,142 @@
+package deploy_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// peer is the other side of a connection; without a namespace it is no Pod.
+type peer struct{ namespace, pod labels.Set }
+
+var (
+	outside  = peer{} // another cluster's gateway or watcher, a load balancer, the API server
+	own      = labels.Set{"kubernetes.io/metadata.name": "isthmus"}
+	watcher  = peer{own, labels.Set{"app.kubernetes.io/name": "isthmus-watcher"}}
+	agent    = peer{own, labels.Set{"app.kubernetes.io/name": "isthmus-agent"}}
+	shop     = peer{labels.Set{"kubernetes.io/metadata.name": "shop"}, labels.Set{"app": "shop"}}
+	scraper  = peer{labels.Set{"kubernetes.io/metadata.name": "monitoring", "isthmus.dev/metrics": "true"}, labels.Set{"app": "prometheus"}}
+	coredns  = peer{labels.Set{"kubernetes.io/metadata.name": "kube-system"}, labels.Set{"k8s-app": "kube-dns"}}
+	injected = peer{own, labels.Set{"app": "somebody"}} // a Pod of the namespace that is not ours
+)
+
+// policies judge a Pod's connections by the NetworkPolicies that select it, as
+// the API documents them: what no rule allows is denied once one selects the
+// Pod. Named ports are those of the Pod that listens.
+type policies []networkingv1.NetworkPolicy
+
+func (all policies) allow(pod, other peer, kind networkingv1.PolicyType, protocol corev1.Protocol, port intstr.IntOrString) bool {
+	selected := false
+	for _, p := range all {
+		if !fits(&p.Spec.PodSelector, pod.pod) {
+			continue
+		}
+		for _, t := range p.Spec.PolicyTypes {
+			selected = selected || t == kind
+		}
+		if kind == networkingv1.PolicyTypeIngress {
+			for _, rule := range p.Spec.Ingress {
+				if among(rule.From, other) && through(rule.Ports, protocol, port) {
+					return true
+				}
+			}
+			continue
+		}
+		for _, rule := range p.Spec.Egress {
+			if among(rule.To, other) && through(rule.Ports, protocol, port) {
+				return true
+			}
+		}
+	}
+	return !selected
+}
+
+func fits(selector *metav1.LabelSelector, set labels.Set) bool {
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	return err == nil && s.Matches(set)
+}
+
+func among(peers []networkingv1.NetworkPolicyPeer, other peer) bool {
+	for _, p := range peers {
+		if p.IPBlock != nil || other.namespace == nil {
+			continue // none of ours is by address
+		}
+		space := own.String() == other.namespace.String()
+		if p.NamespaceSelector != nil {
+			space = fits(p.NamespaceSelector, other.namespace)
+		}
+		if space && (p.PodSelector == nil || fits(p.PodSelector, other.pod)) {
+			return true
+		}
+	}
+	return len(peers) == 0
+}
+
+func through(ports []networkingv1.NetworkPolicyPort, protocol corev1.Protocol, port intstr.IntOrString) bool {
+	for _, p := range ports {
+		if *p.Protocol == protocol && (p.Port == nil || *p.Port == port) {
+			return true
+		}
+	}
+	return len(ports) == 0
+}
+
+// TestNetworkPolicies: what must get through does, and nothing else. No network
+// of ours enforces policies, so this reads them.
+func TestNetworkPolicies(t *testing.T) {
+	var all policies
+	for _, object := range kustomize(t, "base") {
+		if object.GetKind() != "NetworkPolicy" {
+			continue
+		}
+		var p networkingv1.NetworkPolicy
+		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &p))
+		all = append(all, p)
+	}
+	number, name := intstr.FromInt32, intstr.FromString
+	for _, tt := range []struct {
+		what     string
+		pod      peer
+		other    peer
+		kind     networkingv1.PolicyType
+		protocol corev1.Protocol
+		port     intstr.IntOrString
+		allowed  bool
+	}{
+		{"gossip from other clusters", watcher, outside, "Ingress", "TCP", name("gossip"), true},
+		{"agents' streams", watcher, agent, "Ingress", "TCP", name("gossip"), true},
+		{"siblings", watcher, watcher, "Ingress", "TCP", name("gossip"), true},
+		{"metrics of watchers", watcher, scraper, "Ingress", "TCP", name("http"), true},
+		{"metrics of agents", agent, scraper, "Ingress", "TCP", name("metrics"), true},
+		{"the API from any Pod", watcher, shop, "Ingress", "TCP", name("http"), false},
+		{"the API from outside", watcher, outside, "Ingress", "TCP", name("http"), false},
+		{"metrics from any Pod", agent, shop, "Ingress", "TCP", name("metrics"), false},
+		{"gossip to other clusters", watcher, outside, "Egress", "TCP", number(7946), true},
+		{"gossip to a node port", watcher, outside, "Egress", "TCP", number(30946), true},
+		{"probe of a gateway", watcher, outside, "Egress", "TCP", number(15443), true},
+		{"API server", watcher, outside, "Egress", "TCP", number(6443), true},
+		{"watcher asks DNS", watcher, coredns, "Egress", "UDP", number(53), true},
+		{"watcher, other UDP", watcher, outside, "Egress", "UDP", number(123), false},
+		{"DNS from the cluster's", agent, coredns, "Ingress", "UDP", name("dns"), true},
+		{"DNS from the node's network", agent, outside, "Ingress", "UDP", name("dns"), true},
+		{"DNS by TCP", agent, coredns, "Ingress", "TCP", name("dns-tcp"), true},
+		{"agent streams", agent, watcher, "Egress", "TCP", name("gossip"), true},
+		{"agent asks DNS", agent, coredns, "Egress", "UDP", number(53), true},
+		{"agent asks a node's cache", agent, outside, "Egress", "TCP", number(53), true},
+		{"agent to the API server", agent, outside, "Egress", "TCP", number(6443), false},
+		{"agent to other clusters", agent, outside, "Egress", "TCP", number(7946), false},
+		{"agent to any Pod", agent, shop, "Egress", "TCP", number(80), false},
+		{"whoever else is in the namespace, in", injected, shop, "Ingress", "TCP", number(80), false},
+		{"whoever else is in the namespace, out", injected, outside, "Egress", "TCP", number(443), false},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			require.Equal(t, tt.allowed, all.allow(tt.pod, tt.other, tt.kind, tt.protocol, tt.port))
+		})
+	}
+}

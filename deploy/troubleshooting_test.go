@@ -1,0 +1,113 @@
+package deploy_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// sources is the text of all of the program's Go files.
+func sources(t *testing.T) string {
+	t.Helper()
+	var text strings.Builder
+	for _, dir := range []string{"cmd", "discovery", "gossip", "plugin"} {
+		require.NoError(t, filepath.WalkDir(filepath.Join("..", dir), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			text.Write(data)
+			return err
+		}))
+	}
+	return text.String()
+}
+
+// TestQuotedMessagesExist: who searches a log for what the documentation quotes
+// finds it.
+func TestQuotedMessagesExist(t *testing.T) {
+	code := sources(t)
+	data, err := os.ReadFile("TROUBLESHOOTING.md")
+	require.NoError(t, err)
+	quoted := regexp.MustCompile("`(\"[^\"`]+\")`").FindAllStringSubmatch(string(data), -1)
+	require.Greater(t, len(quoted), 10)
+	for _, m := range quoted {
+		require.Contains(t, code, m[1])
+	}
+	for _, part := range []string{"does not chain to a trusted root", "not taken: "} { // of errors, and of status
+		require.Contains(t, string(data), strings.TrimSpace(strings.TrimSuffix(part, ": ")))
+		require.Contains(t, code, part)
+	}
+}
+
+// TestMetricsExist: rules and documentation name metrics that the program has.
+func TestMetricsExist(t *testing.T) {
+	code := sources(t)
+	var files []string
+	for _, pattern := range []string{"*.md", filepath.Join("overlays", "monitoring", "*.yaml")} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		files = append(files, found...)
+	}
+	names := map[string]bool{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, name := range regexp.MustCompile(`\b(?:coredns_)?isthmus_[a-z_]+\b`).FindAllString(string(data), -1) {
+			names[name] = true
+		}
+	}
+	require.Greater(t, len(names), 8)
+	for name := range names {
+		// A name stands whole, or as namespace, subsystem and the rest.
+		plain := strings.TrimPrefix(strings.TrimPrefix(name, "coredns_"), "isthmus_")
+		_, rest, _ := strings.Cut(plain, "_")
+		require.True(t, strings.Contains(code, `"`+name+`"`) || strings.Contains(code, `"`+plain+`"`) || strings.Contains(code, `"`+rest+`"`), name)
+	}
+}
+
+// TestLinksLead: a link to a file of the repository, or to a heading of one of
+// these pages, leads somewhere.
+func TestLinksLead(t *testing.T) {
+	pages, err := filepath.Glob("*.md")
+	require.NoError(t, err)
+	more, err := filepath.Glob(filepath.Join("examples", "*", "*.md"))
+	require.NoError(t, err)
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	for _, page := range append(pages, more...) {
+		data, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, m := range link.FindAllStringSubmatch(string(data), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			file, anchor, _ := strings.Cut(m[1], "#")
+			target := page
+			if file != "" {
+				target = filepath.Join(filepath.Dir(page), filepath.FromSlash(file))
+			}
+			require.FileExists(t, target, "%s: %s", page, m[1])
+			if anchor != "" {
+				require.Contains(t, anchors(t, target), anchor, "%s: %s", page, m[1])
+			}
+		}
+	}
+}
+
+// anchors are those of a page's headings as GitHub makes them.
+func anchors(t *testing.T, page string) []string {
+	t.Helper()
+	data, err := os.ReadFile(page)
+	require.NoError(t, err)
+	var all []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(string(data), -1) {
+		name := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(name, " ", "-"))
+	}
+	return all
+}
