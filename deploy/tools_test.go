@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 
 	"github.com/isthmus-dns/isthmus/test/kubetest"
 )
@@ -77,4 +78,11 @@ func rendered(t *testing.T, values ...string) []*unstructured.Unstructured {
 	out, err := helm(t, append(cluster, values...)...)
 	require.NoError(t, err, out)
 	return decode(t, out)
+}
+
+func readYAML(t *testing.T, file string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, yaml.Unmarshal(data, into))
 }

@@ -23,4 +23,6 @@
 //	               zone}
 //	Node           name, deletionTimestamp, labels topology.kubernetes.io/*,
 //	               spec.unschedulable, status.conditions[Ready], status.addresses
+//
+// With isthmus.dev/check also a Service's spec.selector, and a slice's name.
 package export
