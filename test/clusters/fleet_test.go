@@ -67,7 +67,7 @@ func (f *fleet) own(t *testing.T) {
 	t.Helper()
 	f.rig = theRig()
 	f.images = images{"rig.local/isthmus:1", "rig.local/pod:1", "rig.local/tools:1"}
-	f.dir = filepath.Join(string(f.rig), "e2e")
+	f.dir = f.rig.desk()
 	n := 2
 	if text := os.Getenv(clustersEnv); text != "" {
 		var err error

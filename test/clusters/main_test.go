@@ -52,7 +52,7 @@ func guard() int {
 	if os.Getenv(keepEnv) != "" {
 		return code
 	}
-	if err := theRig().run("down"); err != nil {
+	if err := errors.Join(theRig().run("down"), os.RemoveAll(theRig().desk())); err != nil {
 		fmt.Fprintln(os.Stderr, "the clusters did not end:", err)
 		return 1
 	}

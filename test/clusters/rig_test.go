@@ -56,6 +56,9 @@ func (r rig) program() string { return filepath.Join(string(r), "build", "rig") 
 
 func (r rig) kube() string { return filepath.Join(string(r), "build", "kube") }
 
+// desk is the folder that the tests work in as the clusters' administrator.
+func (r rig) desk() string { return filepath.Join(string(r), "e2e") }
+
 func (r rig) output(args ...string) (string, error) {
 	cmd := exec.Command(r.program(), args...)
 	cmd.Env = append(os.Environ(), "RIG_DIR="+string(r))
