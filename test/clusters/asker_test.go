@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/isthmus-dns/isthmus/test/clusters/heard"
@@ -164,12 +165,25 @@ func (f *fleet) judge(t testing.TB, all []asker, begin, end time.Time, want map[
 			}
 			return err
 		})
+		requireAsking(t, a, runs, begin)
 		if slices.Contains(losing, a.node) {
 			runs = slices.DeleteFunc(runs, func(r heard.Run) bool { return strings.HasPrefix(r.Answer, heard.Lost) })
 		}
 		sum.add(a, runs, end, want[a.cluster], also[a.cluster])
 	}
 	return sum
+}
+
+// requireAsking requires that the asker never paused: what nobody asked for
+// can't be wrong.
+func requireAsking(t testing.TB, a asker, runs []heard.Run, begin time.Time) {
+	t.Helper()
+	const pause = 10 * time.Second // a busy machine's
+	until := begin
+	for _, run := range runs {
+		require.Less(t, run.From.Sub(until), pause, "%s on %s asked nothing after %v", a.pod, a.node, until)
+		until = latest(until, run.To)
+	}
 }
 
 func (s *tally) add(a asker, runs []heard.Run, end time.Time, want wants, also map[string][]string) {

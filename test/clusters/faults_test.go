@@ -113,6 +113,10 @@ func table(all []*measure) string {
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "fault\tlasted\tqueries\twrong\tlost\tright after\t")
 	for _, m := range all {
+		if m.queries == 0 {
+			fmt.Fprintf(w, "%s\tnot measured\t\t\t\t\t\n", m.name)
+			continue
+		}
 		lasts := "-"
 		if m.lasts > 0 {
 			lasts = m.lasts.String()

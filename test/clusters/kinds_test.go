@@ -19,9 +19,17 @@ import (
 // apiServersAway: all at once. What was published stays; a change can't be
 // made before they are back.
 func apiServersAway(t *testing.T, f *fleet, m *measure) {
+	stopped := true
+	start := func(c *cluster) error { return f.rig.run("start-api", strconv.Itoa(c.number)) }
+	t.Cleanup(func() {
+		if stopped {
+			each(t, f.clusters, start)
+		}
+	})
 	each(t, f.clusters, func(c *cluster) error { return f.rig.run("stop-api", strconv.Itoa(c.number)) })
 	time.Sleep(m.lasts)
-	each(t, f.clusters, func(c *cluster) error { return f.rig.run("start-api", strconv.Itoa(c.number)) })
+	stopped = false
+	each(t, f.clusters, start)
 	m.changeAll(t, f)
 }
 
@@ -114,9 +122,16 @@ func nodeKilled(t *testing.T, f *fleet, m *measure) {
 		}
 	}
 	f.rig.must(t, "stop-node", strconv.Itoa(c.number), "2")
+	off := true
+	t.Cleanup(func() {
+		if off {
+			f.rig.must(t, "start-node", strconv.Itoa(c.number), "2")
+		}
+	})
 	began := time.Now()
 	m.right = f.hears(t, began, name, one, c, m.without)
 	time.Sleep(m.lasts - time.Since(began))
+	off = false
 	f.rig.must(t, "start-node", strconv.Itoa(c.number), "2")
 	f.rolledOut(t)
 	c.rolledOut(t, "demo", "daemonset/ask")
@@ -192,6 +207,7 @@ func cutApart(t *testing.T, f *fleet, m *measure) {
 		}
 	}
 	f.rig.must(t, "partition", strconv.Itoa(a.number), strconv.Itoa(b.number))
+	t.Cleanup(func() { f.rig.must(t, "heal") })
 	began := time.Now()
 	f.change(t, a)
 	f.change(t, b)
