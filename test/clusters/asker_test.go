@@ -23,8 +23,6 @@ type asker struct {
 	pod, node string
 }
 
-func (a asker) String() string { return a.node }
-
 // askers are those of all clusters but for the nodes that are left out.
 func (f *fleet) askers(ctx context.Context, without ...string) ([]asker, error) {
 	var all []asker
