@@ -43,24 +43,26 @@ func (f *fleet) askers(ctx context.Context, without ...string) ([]asker, error) 
 	return all, nil
 }
 
-// heard is what it heard since a time, in the order in which it asked.
-func (a asker) heard(ctx context.Context, since time.Time) ([]heard.Run, error) {
+// heard is what it heard since a time, in the order in which it asked, and until
+// when that is all.
+func (a asker) heard(ctx context.Context, since time.Time) (runs []heard.Run, until time.Time, err error) {
 	text, err := a.cluster.log(ctx, "demo", a.pod, since)
 	if err != nil {
-		return nil, err
+		return nil, until, err
 	}
-	var runs []heard.Run
 	for line := range bytes.Lines(text) {
 		var run heard.Run
 		if err := json.Unmarshal(line, &run); err != nil {
-			return nil, fmt.Errorf("log of %s on %s: %w: %s", a.pod, a.node, err, line)
+			return nil, until, fmt.Errorf("log of %s on %s: %w: %s", a.pod, a.node, err, line)
 		}
-		if !run.From.Before(since) {
+		if run.Via == heard.Until {
+			until = run.To
+		} else if !run.From.Before(since) {
 			runs = append(runs, run)
 		}
 	}
 	slices.SortStableFunc(runs, func(a, b heard.Run) int { return a.From.Compare(b.From) })
-	return runs, nil
+	return runs, until, nil
 }
 
 // settled waits until every asker hears what is right from both servers, for
@@ -100,7 +102,7 @@ func latest(a, b time.Time) time.Time {
 // settled is when the asker last began to hear what is right. What it hears
 // must be a second old, so that something was heard since.
 func (a asker) settled(ctx context.Context, since time.Time, right map[string]string) (time.Time, error) {
-	runs, err := a.heard(ctx, since)
+	runs, _, err := a.heard(ctx, since)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -132,6 +134,7 @@ func (a asker) settled(ctx context.Context, since time.Time, right map[string]st
 // tally counts what askers heard in a time.
 type tally struct {
 	queries, wrong, lost int
+	slow                 int // came after more than a second
 	examples             []string
 }
 
@@ -156,9 +159,10 @@ func (f *fleet) judge(t testing.TB, all []asker, begin, end time.Time, want map[
 	for _, a := range all {
 		var runs []heard.Run
 		await(t, patience, func() error {
+			var until time.Time
 			var err error
-			runs, err = a.heard(t.Context(), begin)
-			if err == nil && (len(runs) == 0 || runs[len(runs)-1].From.Before(end)) {
+			runs, until, err = a.heard(t.Context(), begin)
+			if err == nil && until.Before(end) {
 				err = fmt.Errorf("%s on %s has not told yet", a.pod, a.node)
 			}
 			return err
@@ -191,6 +195,9 @@ func (s *tally) add(a asker, runs []heard.Run, end time.Time, want wants, also m
 			return
 		}
 		s.queries += run.Count
+		if !strings.HasPrefix(run.Answer, heard.Lost) {
+			s.slow += run.Slow
+		}
 		key := run.Via + run.Name
 		at := slices.Index(want[run.Name][seen[key]:], run.Answer)
 		switch {

@@ -94,7 +94,7 @@ func (m *measure) take(t *testing.T, f *fleet) {
 	}
 	askers = slices.DeleteFunc(askers, func(a asker) bool { return slices.Contains(m.without, a.node) })
 	m.tally = f.judge(t, askers, begin, end, want, m.anytime, m.losing)
-	t.Logf("%d queries, %d wrong, %d lost, right after %.1f s; took %.1f s", m.queries, m.wrong, m.lost, m.right.Seconds(), end.Sub(begin).Seconds())
+	t.Logf("%d queries, %d wrong, %d lost, %d slow, right after %.1f s; took %.1f s", m.queries, m.wrong, m.lost, m.slow, m.right.Seconds(), end.Sub(begin).Seconds())
 	assert.Zero(t, m.wrong, "wrong answers, such as:\n%s", strings.Join(m.examples, "\n"))
 	assert.Zero(t, m.lost, "lost answers, such as:\n%s", strings.Join(m.examples, "\n"))
 	assert.Greater(t, m.queries, 100, "the Pods hardly asked")
@@ -111,17 +111,17 @@ func (f *fleet) change(t testing.TB, c *cluster) {
 func table(all []*measure) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "fault\tlasted\tqueries\twrong\tlost\tright after\t")
+	fmt.Fprintln(w, "fault\tlasted\tqueries\twrong\tlost\tslow\tright after\t")
 	for _, m := range all {
 		if m.queries == 0 {
-			fmt.Fprintf(w, "%s\tnot measured\t\t\t\t\t\n", m.name)
+			fmt.Fprintf(w, "%s\tnot measured\t\t\t\t\t\t\n", m.name)
 			continue
 		}
 		lasts := "-"
 		if m.lasts > 0 {
 			lasts = m.lasts.String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%.1f s\t\n", m.name, lasts, m.queries, m.wrong, m.lost, m.right.Seconds())
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%.1f s\t\n", m.name, lasts, m.queries, m.wrong, m.lost, m.slow, m.right.Seconds())
 	}
 	w.Flush()
 	return text.String()

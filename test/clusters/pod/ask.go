@@ -18,8 +18,10 @@ import (
 const (
 	// between two questions; each name is asked for at each server in turn.
 	between = 10 * time.Millisecond
-	// patience with a server: a stub resolver has 5 s, but asks only twice.
-	patience = 2 * time.Second
+	// patience with a server, for one attempt: a stub resolver's.
+	patience = 5 * time.Second
+	// slow is what people notice.
+	slow = time.Second
 	// flush is how often what was heard is printed.
 	flush = time.Second
 )
@@ -36,7 +38,7 @@ func ask(names []string) error {
 		return errors.New("needs a name server in resolv.conf, and the agent's address in AGENT")
 	}
 	servers := map[string]string{heard.Resolver: config.Servers[0] + ":53", heard.Agent: os.Getenv("AGENT") + ":53"}
-	l := &journal{runs: map[[2]string]*heard.Run{}}
+	l := &journal{runs: map[[2]string]*heard.Run{}, open: map[time.Time]int{}}
 	go l.print()
 	tick := time.NewTicker(between)
 	var under sync.WaitGroup
@@ -44,7 +46,8 @@ func ask(names []string) error {
 	for {
 		for _, name := range names {
 			for via, server := range servers {
-				asked := <-tick.C
+				<-tick.C
+				asked := l.ask()
 				// patience bounds how many there are.
 				under.Go(func() { l.note(via, name, asked, query(server, name)) })
 			}
@@ -83,6 +86,16 @@ func query(server, name string) (answer string) {
 type journal struct {
 	mu   sync.Mutex
 	runs map[[2]string]*heard.Run
+	open map[time.Time]int // when what is under way was asked
+}
+
+// ask begins a question.
+func (l *journal) ask() (asked time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	asked = time.Now()
+	l.open[asked]++
+	return asked
 }
 
 // note counts an answer to a question of that time. Answers come out of order;
@@ -90,6 +103,9 @@ type journal struct {
 func (l *journal) note(via, name string, asked time.Time, answer string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.open[asked]--; l.open[asked] == 0 {
+		delete(l.open, asked)
+	}
 	key := [2]string{via, name}
 	run := l.runs[key]
 	if run != nil && run.Answer != answer {
@@ -101,6 +117,9 @@ func (l *journal) note(via, name string, asked time.Time, answer string) {
 		l.runs[key] = run
 	}
 	run.To, run.Count = asked, run.Count+1
+	if time.Since(asked) > slow {
+		run.Slow++
+	}
 }
 
 // print writes all runs and begins new ones.
@@ -111,8 +130,20 @@ func (l *journal) print() {
 			write(run)
 		}
 		clear(l.runs)
+		write(&heard.Run{Via: heard.Until, To: l.until()})
 		l.mu.Unlock()
 	}
+}
+
+// until is when the oldest question under way was asked.
+func (l *journal) until() time.Time {
+	oldest := time.Now()
+	for asked := range l.open {
+		if asked.Before(oldest) {
+			oldest = asked
+		}
+	}
+	return oldest
 }
 
 func write(run *heard.Run) {
