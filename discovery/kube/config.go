@@ -22,8 +22,8 @@ import (
 	"github.com/isthmus-dns/isthmus/discovery/export"
 )
 
-// defaultDiscoverEvery is how long a newly installed ServiceExport CRD stays
-// unseen. Asking costs the API server two small cached reads.
+// defaultDiscoverEvery is how long a newly installed CRD stays unseen. Asking
+// costs the API server a few small cached reads.
 const defaultDiscoverEvery = 30 * time.Second
 
 // Config is what a Source needs. Client, Dynamic, Cluster, Namespace and
@@ -39,7 +39,13 @@ type Config struct {
 	// record as it is.
 	Cluster func(nodes []*corev1.Node, uid string) *discovery.Cluster
 
-	// Options say what is exported and how.
+	// Gateways are the entries of the cluster's gateway sets; the record's
+	// GatewaySets are what they come to. It is asked for often and must not
+	// wait. Nil leaves the record's own.
+	Gateways func() []export.SetEntry
+
+	// Options say what is exported and how. PodCIDRs and ServiceCIDRs add to
+	// those that the nodes and the ServiceCIDR objects name.
 	Options export.Options
 
 	// Namespace is where the Lease and the epoch's ConfigMap live.
@@ -49,8 +55,9 @@ type Config struct {
 	// with one identity would both lead.
 	Identity string
 
-	// DiscoverEvery is how often to look whether the ServiceExport CRD is
-	// there; 0 means 30 s.
+	// DiscoverEvery is how often to look which of the optional kinds
+	// (ServiceExport, Ingress, Gateway API) are there and may be read; 0 means
+	// 30 s.
 	DiscoverEvery time.Duration
 
 	// MissingCRD is how long [Source.Confirm] does not take a missing

@@ -9,6 +9,7 @@ type metrics struct {
 	problems       prometheus.Gauge
 	updates        prometheus.Counter
 	watchErrors    *prometheus.CounterVec
+	forbidden      *prometheus.GaugeVec
 	leader         prometheus.Gauge
 	epochConflicts prometheus.Counter
 }
@@ -27,13 +28,17 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		updates:  prometheus.NewCounter(counter("updates_total", "Updates handed to the publisher.")),
 		watchErrors: prometheus.NewCounterVec(
 			counter("watch_errors_total", "Lists and watches that ended with an error, by resource."), []string{"resource"}),
+		forbidden: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "isthmus", Subsystem: "kube", Name: "forbidden",
+			Help: "1 for a kind that the watcher is not allowed to list: gateways that come from it are not known; the log says what to do.",
+		}, []string{"resource"}),
 		leader:         gauge("leader", "1 while this replica holds the Lease and publishes."),
 		epochConflicts: prometheus.NewCounter(counter("epoch_conflicts_total", "Attempts to store an epoch that another writer forestalled.")),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.synced, m.services, m.problems, m.updates, m.watchErrors, m.leader, m.epochConflicts} {
+	for _, c := range []prometheus.Collector{m.synced, m.services, m.problems, m.updates, m.watchErrors, m.forbidden, m.leader, m.epochConflicts} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
