@@ -169,4 +169,6 @@ func (b *builder) addresses(f *front, points []point) {
 type point struct{ ip, host string }
 
 // speaks tells whether a protocol can carry a port of the Service.
-func speaks(p port, udp bool) bool { return (p.Protocol == discovery.UDP) == udp && p.Protocol != discovery.SCTP }
+func speaks(p port, udp bool) bool {
+	return (p.Protocol == discovery.UDP) == udp && p.Protocol != discovery.SCTP
+}
