@@ -48,6 +48,10 @@ type Config struct {
 	// those that the nodes and the ServiceCIDR objects name.
 	Options export.Options
 
+	// Conflict tells in what this cluster's record of a service differs from
+	// those of others ([export.Conflict]); empty when they agree. Nil: not known.
+	Conflict func(discovery.Key) (reason, message string)
+
 	// Namespace is where the Lease and the epoch's ConfigMap live.
 	Namespace string
 
@@ -91,12 +95,14 @@ func (c *Config) Validate() error {
 // independent: a replica that does not lead runs its source all the same, so
 // that it can publish at once when it wins.
 type Source struct {
-	cfg     Config
-	log     *slog.Logger
-	metrics *metrics
-	queue   atomic.Pointer[workqueue.Typed[cache.ObjectName]] // of the current Run, nil before the first
-	absent  absence                                           // of the ServiceExport CRD
-	elector atomic.Pointer[leaderelection.LeaderElector]      // of the current candidacy
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	verdicts *verdicts
+	watching atomic.Pointer[watch]                             // of the current Run, nil before the first
+	queue    atomic.Pointer[workqueue.Typed[cache.ObjectName]] // of the current Run, nil before the first
+	absent   absence                                           // of the ServiceExport CRD
+	elector  atomic.Pointer[leaderelection.LeaderElector]      // of the current candidacy
 }
 
 // New makes a Source. It starts nothing and asks the API server nothing.
@@ -117,7 +123,7 @@ func New(cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes source: %w", err)
 	}
-	return &Source{cfg: cfg, log: cfg.Logger, metrics: m}, nil
+	return &Source{cfg: cfg, log: cfg.Logger, metrics: m, verdicts: newVerdicts()}, nil
 }
 
 // logging makes client-go log to the source's logger instead of klog's own

@@ -17,7 +17,8 @@ import (
 type follower struct {
 	source *Source
 	kind   *kind
-	store  atomic.Pointer[cache.Indexer] // nil: never followed
+	store  atomic.Pointer[cache.Indexer] // nil: not followed
+	using  atomic.Pointer[string]        // the version that is followed
 
 	// The rest belongs to the goroutine of optionals.run.
 	version   string // that is followed, "" if none
@@ -81,6 +82,7 @@ func (f *follower) turnTo(ctx context.Context, version string) bool {
 	}
 	f.end()
 	f.stop, f.version = stop, version
+	f.using.Store(&version)
 	return true
 }
 

@@ -91,7 +91,9 @@ func serviceExports(changed func(any)) *kind {
 
 func (k *kinds) exportChanged(obj any) {
 	if e, ok := obj.(*serviceExport); ok {
-		k.enqueue(cache.NewObjectName(e.Namespace, e.Name))
+		key := cache.NewObjectName(e.Namespace, e.Name)
+		k.enqueue(key)
+		k.source.verdicts.again(key) // it may be new, or somebody changed its conditions
 	}
 }
 

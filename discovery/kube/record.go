@@ -31,6 +31,7 @@ func (w *watch) clusterRecord() *discovery.Cluster {
 	if w.source.cfg.Gateways != nil {
 		record.GatewaySets = w.gatewaySets()
 	}
+	w.source.verdicts.noteSets(record.GatewaySets)
 	now := fingerprint(record)
 	if now == w.cluster {
 		return nil

@@ -81,6 +81,7 @@ func (s *Source) watch() (*watch, error) {
 	}
 	w.kinds = s.kinds(w.queue.Add, s.refers)
 	s.queue.Store(w.queue)
+	s.watching.Store(w)
 	return w, nil
 }
 
@@ -143,6 +144,12 @@ func (w *watch) look(key cache.ObjectName, u *discovery.Update) {
 	w.kinds.about(key, &in)
 	result := export.Build(in)
 	w.tell(key, result)
+	if result.Service != nil || in.Export != nil || !export.Intended(result.Reason) {
+		verdict := verdictOf(result)
+		w.source.verdicts.note(key, &verdict)
+	} else {
+		w.source.verdicts.note(key, nil)
+	}
 	before, had := w.sent[key]
 	if result.Service == nil {
 		if had {

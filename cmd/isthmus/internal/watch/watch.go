@@ -265,6 +265,7 @@ func (w *Watcher) lead(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		checking.Go(func() { w.gateways.lead(ctx) })
+		checking.Go(func() { w.source.report(ctx) })
 		if err := w.publisher.Lead(ctx, w.source); err != nil {
 			w.log.Error("publishing ended", "error", err)
 		}
