@@ -80,7 +80,9 @@ func TestRoutes(t *testing.T) {
 		{"hosts in common", []string{`{name: a, port: 80, protocol: HTTP, hostname: "*.global"` + all}, to(t, "HTTPRoute", "", plain, "user.production.global"), 80, ""},
 		{"no hosts in common", []string{`{name: a, port: 80, protocol: HTTP, hostname: "*.example.com"` + all}, to(t, "HTTPRoute", "", plain, "user.production.global"), 0, "HTTPRoute production/user: Gateway infra/edge has no listener that takes it"},
 		{
-			"another host than clients ask for", []string{`{name: a, port: 80, protocol: HTTP, hostname: "*.example.com"` + all}, to(t, "HTTPRoute", "", plain, ""), 80,
+			"another host than clients ask for",
+			[]string{`{name: a, port: 80, protocol: HTTP, hostname: "*.example.com"` + all},
+			to(t, "HTTPRoute", "", plain, ""), 80,
 			"Gateway infra/edge answers to the host name *.example.com only: add a rule for user.production.global, or make that name an alias (annotation isthmus.dev/aliases)",
 		},
 		{"no traffic for it", []string{"{name: a, port: 80, protocol: HTTP" + all}, to(t, "HTTPRoute", "", "{name: user, port: 80, weight: 0}", ""), 0, ""},
