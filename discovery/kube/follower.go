@@ -23,7 +23,8 @@ type follower struct {
 	// The rest belongs to the goroutine of optionals.run.
 	version   string // that is followed, "" if none
 	stop      func()
-	forbidden bool
+	forbidden bool // we may not list it, and have said so
+	failing   bool // it can't be listed for another reason, and we have said so
 }
 
 // get returns the object of that key, nil if there is none.
@@ -105,6 +106,7 @@ func (f *follower) end() {
 		f.stop()
 	}
 	f.stop, f.version = nil, ""
+	f.using.Store(nil)
 }
 
 // allowed asks for one object, as an informer would ask again and again.
@@ -118,7 +120,10 @@ func (f *follower) allowed(ctx context.Context, gvr schema.GroupVersionResource)
 	}
 	if err == nil {
 		f.permit(true, nil)
+	} else if !f.failing && ctx.Err() == nil {
+		f.source.log.Warn("kind can't be listed, trying again: look at its CRD", slog.String("kind", f.kind.String()), slog.Any("error", err))
 	}
+	f.failing = err != nil
 	return err == nil
 }
 

@@ -39,6 +39,12 @@ const optionalRetry = time.Second
 // versions are looked at again: the kind may have gone meanwhile.
 const optionalSync = 10 * time.Second
 
+// optionalPatience is how long the first update waits for kinds that can't be
+// listed for another reason than a missing right, a broken conversion of a CRD
+// for example: what they tell is missed, which is better than to publish
+// nothing. Those that declare exports are waited for without end.
+const optionalPatience = 30 * time.Second
+
 // optionals look again and again which of the kinds the API server has, and
 // follow those.
 type optionals struct {
@@ -64,6 +70,7 @@ func (o *optionals) run(ctx context.Context) {
 	}()
 	settled := sync.OnceFunc(func() { close(o.known) })
 	started, lost := false, false
+	var since time.Time // when the API server first answered
 	for wait := time.Duration(0); pause(ctx, wait); {
 		wait = o.source.cfg.DiscoverEvery
 		if !started {
@@ -78,7 +85,11 @@ func (o *optionals) run(ctx context.Context) {
 			continue
 		}
 		lost = false
-		if o.follow(ctx, served) && !started {
+		if since.IsZero() {
+			since = time.Now()
+		}
+		all, required := o.follow(ctx, served)
+		if !started && (all || required && time.Since(since) >= optionalPatience) {
 			settled()
 			started, wait = true, o.source.cfg.DiscoverEvery
 		}
@@ -86,15 +97,21 @@ func (o *optionals) run(ctx context.Context) {
 }
 
 // follow brings all followers to the versions that are served, side by side:
-// the list of one may take long. It tells whether all are there.
-func (o *optionals) follow(ctx context.Context, served map[*kind]string) bool {
-	all := make([]bool, len(o.followers))
+// the list of one may take long. It tells whether all are there, and whether
+// those are that nothing can be published without.
+func (o *optionals) follow(ctx context.Context, served map[*kind]string) (all, required bool) {
+	known := make([]bool, len(o.followers))
 	var wg sync.WaitGroup
 	for i, f := range o.followers {
-		wg.Go(func() { all[i] = f.turnTo(ctx, served[f.kind]) })
+		wg.Go(func() { known[i] = f.turnTo(ctx, served[f.kind]) })
 	}
 	wg.Wait()
-	return !slices.Contains(all, false)
+	all, required = true, true
+	for i, f := range o.followers {
+		all = all && known[i]
+		required = required && (known[i] || !f.kind.declares)
+	}
+	return all, required
 }
 
 // served are the preferred versions of the kinds that the API server has. It

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/cache"
 
@@ -71,6 +72,7 @@ type reporter struct {
 	wrote     map[cache.ObjectName]writing
 	conflicts map[cache.ObjectName]bool
 	forbidden bool // and it was logged
+	failing   bool // the API server takes nothing at the moment, and it was logged
 }
 
 // writing is what was written into a ServiceExport last.
@@ -147,11 +149,10 @@ func (r *reporter) condition(ctx context.Context, w *watch, key cache.ObjectName
 	if version == "" {
 		return true
 	}
-	if !r.written(r.source.writeConditions(ctx, version, e, now), "conditions of ServiceExports", key) {
-		return true
+	if r.written(r.source.writeConditions(ctx, version, e, now), "conditions of ServiceExports", key) {
+		r.wrote[key] = mine
 	}
-	r.wrote[key] = mine
-	return true
+	return !r.failing
 }
 
 // events says what is new of a Service.
@@ -174,31 +175,36 @@ func (r *reporter) events(ctx context.Context, w *watch, key cache.ObjectName, n
 			return false
 		}
 		if !r.written(r.source.writeEvent(ctx, svc, n), "Events", key) {
-			return true
+			return !r.failing
 		}
 		said[n.reason] = n.text
 	}
 	return true
 }
 
-// written notes how a write went; false when it has to be tried again with the
-// next look at everything.
+// written notes how a write went; false when it has to be tried again: with the
+// next look at everything, or soon while nothing can be written.
 func (r *reporter) written(err error, what string, key cache.ObjectName) bool {
-	switch {
-	case err == nil:
+	if err == nil {
+		r.failing = false
 		r.source.metrics.reports.WithLabelValues("ok").Inc()
 		return true
+	}
+	r.source.metrics.reports.WithLabelValues("error").Inc()
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		r.failing = false // it has changed or goes
 	case apierrors.IsForbidden(err):
+		r.failing = false
 		if !r.forbidden {
 			r.forbidden = true
 			r.source.log.Warn("what became of Services can't be told: let the ClusterRole isthmus-watcher patch serviceexports/status "+
 				"and create events (deploy/base/rbac.yaml)", slog.String("what", what), slog.Any("error", err))
 		}
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err): // it has changed or gone meanwhile
-	default:
+	case !r.failing:
+		r.failing = true
 		r.source.log.Info("what became of a Service not told, trying again", slog.String("what", what),
 			slog.String("namespace", key.Namespace), slog.String("name", key.Name), slog.Any("error", err))
 	}
-	r.source.metrics.reports.WithLabelValues("error").Inc()
 	return false
 }
