@@ -78,7 +78,7 @@ $(BUILD)/kube:
 	cd test/kube && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../$(BUILD)/kube .
 
 # What make test leaves out for want of the programs.
-E2E := ./discovery/kube/ ./deploy/ ./test/crash/ ./test/e2e/ ./test/kubetest/ ./test/reload/ ./test/resolvers/
+E2E := ./discovery/kube/ ./deploy/ ./test/crash/ ./test/distance/ ./test/e2e/ ./test/kubetest/ ./test/reload/ ./test/resolvers/
 
 e2e: build kube ## the tests on real API servers, of reloads and of resolvers
 	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m $(E2E)

@@ -152,8 +152,8 @@ func validGateways(gateways []Gateway) error {
 			return errors.New("a list is too long")
 		case (len(g.Addresses) == 0) == (g.Hostname == ""):
 			return errors.New("a gateway has addresses or a hostname, one of the two")
-		case g.Kind < GatewayStatic || g.Kind > GatewayAPI:
-			return fmt.Errorf("gateway kind %d is unknown", g.Kind)
+		case g.Kind == 0: // greater ones are a later version's, and only shown
+			return errors.New("gateway has no kind")
 		case g.Check > CheckNone:
 			return fmt.Errorf("gateway check %d is unknown", g.Check)
 		case g.Weight > MaxWeight:

@@ -13,6 +13,25 @@ var metadata = []netip.Addr{
 	netip.MustParseAddr("fd20:ce::254"),    // Google Cloud
 	netip.MustParseAddr("168.63.129.16"),   // Azure's wire server
 	netip.MustParseAddr("100.100.100.200"), // Alibaba Cloud
+	netip.MustParseAddr("192.0.0.192"),     // Oracle Cloud
+}
+
+// embedding are prefixes of 96 bits whose addresses stand for the IPv4 address
+// in their last 32: whoever routes them leads to that one.
+var embedding = []netip.Prefix{
+	netip.MustParsePrefix("::/96"),           // IPv4-compatible (RFC 4291 section 2.5.5.1)
+	netip.MustParsePrefix("64:ff9b::/96"),    // NAT64 (RFC 6052)
+	netip.MustParsePrefix("::ffff:0:0:0/96"), // SIIT's IPv4-translated (RFC 2765)
+}
+
+// plain is the address that one leads to.
+func plain(a netip.Addr) netip.Addr {
+	a = a.Unmap()
+	if a.Is4() || a.IsLoopback() || !slices.ContainsFunc(embedding, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		return a
+	}
+	b := a.As16()
+	return netip.AddrFrom4([4]byte(b[12:]))
 }
 
 // Fit tells whether an address that another cluster names may be answered, or
@@ -21,7 +40,7 @@ var metadata = []netip.Addr{
 // over, or the owner of a gateway's host name, could by them send requests to
 // what listens on loopback or to the cloud's metadata service.
 func Fit(a netip.Addr) bool {
-	a = a.Unmap()
+	a = plain(a)
 	return !a.IsLoopback() && !a.IsLinkLocalUnicast() && !slices.Contains(metadata, a)
 }
 

@@ -28,6 +28,12 @@ func TestFit(t *testing.T) {
 		{"fe80::1", false, false},
 		{"fd00:ec2::254", false, false},
 		{"::ffff:100.100.100.200", false, false},
+		{"192.0.0.192", false, false},
+		{"64:ff9b::169.254.169.254", false, false}, // by way of NAT64
+		{"64:ff9b::127.0.0.1", false, false},
+		{"64:ff9b::192.0.2.1", true, true},
+		{"::169.254.169.254", false, false},
+		{"::ffff:0:169.254.169.254", false, false},
 	}
 	for _, tc := range tests {
 		t.Run(tc.addr, func(t *testing.T) {

@@ -68,10 +68,8 @@ func explanationTable(w io.Writer, e *isthmus.Explanation) {
 	if e.Viewer.Elsewhere {
 		_, _ = fmt.Fprintln(w, "by the policy and the checks of the watcher's own cluster, without its round-trip times")
 	}
-	if c := e.Client; c != nil && c.Cluster != "" {
-		_, _ = fmt.Fprintf(w, "client %s keeps %s (affinity)\n", c.Address, c.Cluster)
-	} else if c != nil {
-		_, _ = fmt.Fprintf(w, "client %s gets any of those that are in, by their shares: there is no affinity\n", c.Address)
+	if e.Client != nil {
+		explainClient(w, e)
 	}
 	_, _ = fmt.Fprintln(w)
 	row(w, "CLUSTER", "STATE", "SHARE", "TIER", "WEIGHT", "READY", "WAY", "UP", "RTT", "HEARD", "AGE", "RULE")
@@ -87,6 +85,20 @@ func explanationTable(w io.Writer, e *isthmus.Explanation) {
 		rtt := locality.RoundTrip(time.Duration(c.RTTSeconds * float64(time.Second)))
 		row(w, c.Cluster, c.State, share, tier, strconv.FormatUint(c.Weight, 10),
 			fmt.Sprintf("%d/%d", c.Ready, c.Total), c.Way, c.Gateway, rtt, c.Heard, c.Age, c.Rule)
+	}
+}
+
+// explainClient says what the client is answered.
+func explainClient(w io.Writer, e *isthmus.Explanation) {
+	switch c := e.Client; {
+	case !e.Affinity:
+		_, _ = fmt.Fprintf(w, "client %s gets any of those that are in, by their shares: there is no affinity\n", c.Address)
+	case c.Cluster == "":
+		_, _ = fmt.Fprintf(w, "client %s gets none: none is in\n", c.Address)
+	case c.ClusterIPv6 != "":
+		_, _ = fmt.Fprintf(w, "client %s keeps %s, and %s for IPv6 (affinity)\n", c.Address, c.Cluster, c.ClusterIPv6)
+	default:
+		_, _ = fmt.Fprintf(w, "client %s keeps %s (affinity)\n", c.Address, c.Cluster)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"syscall"
 	"time"
 
@@ -43,7 +44,7 @@ func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
 	conn, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, addr)
 	if err != nil {
-		if errors.Is(err, syscall.ENETUNREACH) && !routed(addr) {
+		if unreached(err) && !routed(addr) {
 			err = errNoRoute
 		}
 		return nil, err
@@ -51,9 +52,14 @@ func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	return conn, nil
 }
 
+// unreached tells errors that routers on the way bring about as well as this
+// machine's own routes: none, "unreachable" and "prohibit".
+func unreached(err error) bool {
+	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.EACCES)
+}
+
 // routed tells whether this machine has a way to an address: connecting a UDP
-// socket looks the route up and sends nothing. Without it an unreachable
-// network is what routers on the way say.
+// socket looks the route up and sends nothing.
 func routed(addr netip.AddrPort) bool {
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
 	if err != nil {
@@ -120,7 +126,7 @@ func (c checker) handshake(conn net.Conn, t Target) (net.Conn, result) {
 		name = t.Addr.String() // is verified, but not sent: RFC 6066 section 3
 	}
 	asked := false
-	inner := tls.Client(&bounded{Conn: conn, left: maxHandshake}, &tls.Config{
+	config := &tls.Config{
 		ServerName:         name,
 		RootCAs:            c.roots,
 		InsecureSkipVerify: !t.Verify, // as the target says; a check sends nothing secret
@@ -131,13 +137,26 @@ func (c checker) handshake(conn net.Conn, t Target) (net.Conn, result) {
 			asked = true
 			return &tls.Certificate{}, nil
 		},
-	})
+	}
+	if !t.Verify {
+		config.MinVersion, config.CipherSuites = tls.VersionTLS10, allSuites
+	}
+	inner := tls.Client(&bounded{Conn: conn, left: maxHandshake}, config)
 	err := inner.Handshake()
 	if err == nil || asked && t.Check == discovery.CheckTLS && !isTimeout(err) {
 		return inner, result{}
 	}
 	return nil, failure(err, "tls")
 }
+
+// allSuites are offered where nothing has to be secret: an old load balancer that
+// speaks none of today's is up all the same.
+var allSuites = func() (ids []uint16) {
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		ids = append(ids, s.ID)
+	}
+	return ids
+}()
 
 // protocols names HTTP/1.1 where that is what will be spoken. Otherwise no
 // protocol is named: a peer that wants none of those named refuses (RFC 7301).

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +71,9 @@ func TestCheckTLS(t *testing.T) {
 		c.MinVersion, c.MaxVersion = version, version
 		return c
 	}
+	old := plain.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
+	old.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}
 	// Knows one name; refuses others as Envoy's filter chains do, by closing.
 	selective := plain.Clone()
 	selective.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -87,6 +91,8 @@ func TestCheckTLS(t *testing.T) {
 	}{
 		{"any certificate will do", inTLS(plain, silent), Target{}, result{}},
 		{"even one that expired", inTLS(expired, silent), named, result{}},
+		{"an old one", inTLS(old, silent), named, result{}},
+		{"an old one, verified", inTLS(old, silent), verified, result{outcome: badTLS}},
 		{"verified", inTLS(plain, silent), verified, result{}},
 		{"verified by address", inTLS(plain, silent), Target{Verify: true}, result{}},
 		{"another name", inTLS(plain, silent), Target{Host: "other.example", Verify: true}, result{outcome: badTLS, detail: "tls: certificate for another name"}},
@@ -267,5 +273,6 @@ func TestFailureTexts(t *testing.T) {
 	at := serve(t, says("evil\x1b[2J\r\n\r\n"))
 	first := once(t, nil, at, Target{Check: discovery.CheckHTTP}, badProtocol)
 	require.Equal(t, "http: malformed response", first.detail)
+	require.Equal(t, unreachable, failure(syscall.EACCES, "connect").outcome, "what an IPv6 router says that lets nobody through")
 	require.Equal(t, "connect: no connection", failure(io.ErrClosedPipe, "connect").detail)
 }

@@ -29,6 +29,8 @@ const (
 	drop         // packets get lost
 	exhaust      // this machine has no descriptor left
 	stall        // this process stands still for a minute
+	forsake      // the same, and meanwhile the peer gives up
+	awake        // the same, but the connection is there when it goes on
 	noRoute      // a router says that there is no way
 )
 
@@ -102,6 +104,13 @@ func (n *network) dial(ctx context.Context, a netip.AddrPort) (net.Conn, error) 
 	case stall: // ctx ends while nobody runs
 		time.Sleep(time.Minute)
 		return fail(context.DeadlineExceeded)
+	case forsake:
+		time.Sleep(time.Minute)
+		return fail(os.NewSyscallError("connect", syscall.ECONNRESET))
+	case awake:
+		delay = 0
+		time.Sleep(time.Minute)
+		ctx = context.Background()
 	case drop:
 		<-ctx.Done()
 		return fail(ctx.Err())

@@ -71,11 +71,13 @@ func isTimeout(err error) bool {
 		errors.Is(err, syscall.ETIMEDOUT) || errors.As(err, &n) && n.Timeout()
 }
 
-// isOurs tells errors of connect that are about this machine.
+// isOurs tells errors of connect that are about this machine. EACCES is not
+// among them where there is a route: it is what a router's "administratively
+// prohibited" comes as over IPv6.
 func isOurs(errno syscall.Errno) bool {
 	switch errno {
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL,
-		syscall.EAFNOSUPPORT, syscall.EPERM, syscall.EACCES:
+		syscall.EAFNOSUPPORT, syscall.EPERM:
 		return true
 	}
 	return false

@@ -540,9 +540,12 @@ func TestOurOwnFault(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Equal(t, probe.Up, p.Snapshot().State(up).Status)
 		require.Contains(t, p.Snapshot().State(up).Error, "too many open files")
-		n.set(at(1), stall)
-		time.Sleep(10 * time.Minute)
-		require.Equal(t, probe.Up, p.Snapshot().State(up).Status)
+		for _, m := range []mode{stall, forsake, awake} {
+			n.set(at(1), m)
+			time.Sleep(10 * time.Minute)
+			require.Equal(t, probe.Up, p.Snapshot().State(up).Status)
+			require.Less(t, p.Snapshot().State(up).RTT.Smoothed, 10*time.Millisecond, "a standstill is no distance")
+		}
 
 		n.set(at(1), noRoute)
 		time.Sleep(time.Minute) // for the last that stalls

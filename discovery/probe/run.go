@@ -181,10 +181,14 @@ func (p *Prober) check(ctx context.Context, probe *probed) {
 	start := time.Now()
 	r := c.check(ctx, probe.target, timeout)
 	now := time.Now()
-	// A timer that fires long after its time means that this process stood
-	// still, and that nobody read what may have come.
-	if r.outcome == timedOut && now.Sub(start) > timeout+grace {
-		r.outcome = ours
+	// A check that took so much longer than it may means that this process stood
+	// still. Nobody read what may have come, and the peer may have given us up
+	// meanwhile; nor is any of that time a distance.
+	if now.Sub(start) > timeout+grace {
+		r.rtt = 0
+		if r.outcome != good {
+			r.outcome = ours
+		}
 	}
 
 	if p.take(ctx, probe, r, start, now) {

@@ -221,12 +221,22 @@ func (d *decoder) prefixes(in [][]byte) []netip.Prefix {
 	return out
 }
 
+// knownCheck is a gateway's check as far as we can make it: one that a later
+// version has brought is none. Then nothing speaks against the gateway, while a
+// record that is refused would take all of the cluster's gateways away.
+func knownCheck(n uint32) discovery.Check {
+	if n > uint32(discovery.CheckNone) {
+		return discovery.CheckNone
+	}
+	return discovery.Check(n)
+}
+
 func (d *decoder) gateways(in []*wire.Gateway) []discovery.Gateway {
 	var out []discovery.Gateway
 	for _, g := range in {
 		out = append(out, discovery.Gateway{
 			Addresses: d.addrs(g.GetAddresses()), Hostname: g.GetHostname(), Port: d.port(g.GetPort()),
-			Kind: discovery.GatewayKind(d.small(g.GetKind())), Zone: g.GetZone(), Weight: g.GetWeight(), Check: discovery.Check(d.small(g.GetCheck())),
+			Kind: discovery.GatewayKind(d.small(g.GetKind())), Zone: g.GetZone(), Weight: g.GetWeight(), Check: knownCheck(g.GetCheck()),
 		})
 	}
 	return out

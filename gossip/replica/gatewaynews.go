@@ -43,6 +43,7 @@ type gatewayBoard struct {
 
 	mu     sync.Mutex  // of all who write
 	source *source     // whose states these are; nil for our own, and when it has ended; guarded by mu
+	kept   bool        // our own hold until a sibling has some; guarded by mu
 	lapse  *time.Timer // runs while nobody goes on with them; guarded by mu
 }
 
@@ -72,8 +73,22 @@ func (b *gatewayBoard) publish(states *GatewayStates) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stopLocked()
-	b.source = nil
+	b.source, b.kept = nil, false
 	b.putLocked(states, true)
+}
+
+// keep puts our own states up unless a sibling's are; first tells that we
+// listen to siblings from now on.
+func (b *gatewayBoard) keep(states *GatewayStates) (kept, first bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.load().ours {
+		return false, false
+	}
+	first = !b.kept
+	b.kept = true
+	b.putLocked(states, true)
+	return true, first
 }
 
 // yield leaves our last states up until a sibling has its own.
@@ -81,6 +96,7 @@ func (b *gatewayBoard) yield() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n := b.load(); n.ours {
+		b.kept = false
 		b.putLocked(n.states, false)
 		b.lapseLocked()
 	}
@@ -101,8 +117,8 @@ func (b *gatewayBoard) hear(from *source, w *wire.GatewayStates) error {
 	defer b.mu.Unlock()
 	n := b.load()
 	switch {
-	case n.ours:
-		return nil // all streams are opened anew when we yield
+	case n.ours && !b.kept:
+		return nil // all streams are opened anew when we want to hear them
 	case !w.GetWhole() && from != b.source:
 		return errTwoCheck
 	}
@@ -111,19 +127,22 @@ func (b *gatewayBoard) hear(from *source, w *wire.GatewayStates) error {
 		return err
 	}
 	b.stopLocked()
-	b.source = from
+	b.source, b.kept = from, false
 	b.putLocked(states, false)
 	return nil
 }
 
-// leave says that a stream has ended.
-func (b *gatewayBoard) leave(from *source) {
+// leave says that a stream has ended, and tells whether it was the one whose
+// states hold.
+func (b *gatewayBoard) leave(from *source) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if from == b.source {
-		b.source = nil
-		b.lapseLocked()
+	if from != b.source {
+		return false
 	}
+	b.source = nil
+	b.lapseLocked()
+	return true
 }
 
 func (b *gatewayBoard) lapseLocked() {
@@ -150,21 +169,33 @@ func (b *gatewayBoard) stopLocked() {
 // SetGateways tells agents and siblings what our own checks have found. From
 // then on, until YieldGateways, what siblings say is not listened to.
 func (r *Replica) SetGateways(g *GatewayStates) {
+	r.gateways.publish(r.bounded(g))
+}
+
+// KeepGateways is SetGateways for a watcher that is no more the one to check,
+// when it isn't known whether there is another: from the first word of a sibling
+// on, that holds, and KeepGateways does nothing and returns false.
+func (r *Replica) KeepGateways(g *GatewayStates) bool {
+	kept, first := r.gateways.keep(r.bounded(g))
+	if first {
+		r.listenAgain()
+	}
+	return kept
+}
+
+func (r *Replica) bounded(g *GatewayStates) *GatewayStates {
 	states, leftOut := g.bounded(r.gateways.limits)
 	if leftOut > 0 {
 		r.warner.warn("gateways left out: too many", "addresses", leftOut)
 	}
-	r.gateways.publish(states)
+	return states
 }
 
 // YieldGateways says that this watcher checks no more. What it found stays until
 // a sibling has something, for gatewaysStay at most.
 func (r *Replica) YieldGateways() {
 	r.gateways.yield()
-	select {
-	case r.yielded <- struct{}{}:
-	default:
-	}
+	r.listenAgain()
 }
 
 // Gateways is what this watcher or a sibling has found, nil for nothing yet;

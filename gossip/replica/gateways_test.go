@@ -387,3 +387,55 @@ func TestWhoYieldsHearsItsSibling(t *testing.T) {
 	w0.YieldGateways()
 	eventually(t, "what w1 found, again", heard)
 }
+
+// TestWhoNoLongerChecksIsForgotten: a watcher that was stopped while it checked
+// tells, when it goes on, what it found before then, until it notices that
+// another one has long taken its place. That one has nothing new to say.
+func TestWhoNoLongerChecksIsForgotten(t *testing.T) {
+	p, n := newPKI(t), &network{}
+	w0, w1, w2 := n.start(t, p, "w0.west", "west"), n.start(t, p, "w1.west", "west"), n.start(t, p, "w2.west", "west")
+	for _, w := range []*node{w0, w1, w2} {
+		w.listening(t)
+	}
+	says := func(w *node, up bool) func() bool {
+		return func() bool {
+			states, _ := w.Gateways()
+			s := states.State("east", gatewayAt("192.0.2.1:443"))
+			return s.Known && s.Up == up
+		}
+	}
+	w1.SetGateways(gatewayOf("east", false))
+	eventually(t, "what w1 finds", says(w2, false))
+	w0.SetGateways(gatewayOf("east", true))
+	eventually(t, "what w0 found once", says(w2, true))
+	w0.YieldGateways()
+	eventually(t, "what w1 finds, again", says(w2, false))
+}
+
+// TestWhoKeepsOnYieldsToWhoChecks: without a successor, as while no Lease can be
+// had, a watcher goes on with what it finds until a sibling has something.
+func TestWhoKeepsOnYieldsToWhoChecks(t *testing.T) {
+	p, n := newPKI(t), &network{}
+	w0, w1 := n.start(t, p, "w0.west", "west"), n.start(t, p, "w1.west", "west")
+	w0.listening(t)
+	w1.listening(t)
+	says := func(w *node, up bool) func() bool {
+		return func() bool {
+			states, _ := w.Gateways()
+			s := states.State("east", gatewayAt("192.0.2.1:443"))
+			return s.Known && s.Up == up
+		}
+	}
+	require.False(t, w0.KeepGateways(gatewayOf("east", true)), "it never checked")
+	w0.SetGateways(gatewayOf("east", true))
+	eventually(t, "what w0 finds", says(w1, true))
+	require.True(t, w0.KeepGateways(gatewayOf("east", false)))
+	eventually(t, "what w0 finds after its time", says(w1, false))
+	w1.SetGateways(gatewayOf("east", true))
+	eventually(t, "w1 has taken over", says(w0, true))
+	require.False(t, w0.KeepGateways(gatewayOf("east", false)))
+	require.True(t, says(w0, true)())
+	require.True(t, says(w1, true)())
+	w0.SetGateways(gatewayOf("east", false))
+	require.True(t, says(w0, false)(), "it was elected again")
+}

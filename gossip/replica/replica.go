@@ -66,7 +66,7 @@ type Replica struct {
 	view     atomic.Pointer[View]
 	gateways *gatewayBoard
 	moved    chan struct{} // capacity 1: members came or went
-	yielded  chan struct{} // capacity 1: what siblings said and we did not listen to is wanted now
+	again    chan struct{} // capacity 1: what siblings said and we did not listen to is wanted now
 
 	random    func(n int) int      // rand.IntN; a test's own
 	overtaken chan struct{}        // capacity 1: a peer or an agent has brought a newer version of our own part
@@ -116,7 +116,7 @@ func New(c Config) (*Replica, error) {
 	r.puller = newPuller(r)
 	r.resumer, r.conns = newResumer(r.store), newConns(r.dial)
 	r.view.Store(&c.Viewer)
-	r.gateways, r.moved, r.yielded = newGatewayBoard(c.Limits), make(chan struct{}, 1), make(chan struct{}, 1)
+	r.gateways, r.moved, r.again = newGatewayBoard(c.Limits), make(chan struct{}, 1), make(chan struct{}, 1)
 	return r, nil
 }
 

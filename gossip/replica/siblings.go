@@ -59,7 +59,12 @@ func (r *Replica) FollowSiblings(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.moved:
-		case <-r.yielded:
+		case <-r.again:
+			select { // whatever siblings do, not all the time
+			case <-ctx.Done():
+				return nil
+			case <-time.After(minReconnect):
+			}
 			for _, stop := range followed {
 				stop()
 			}
@@ -111,7 +116,15 @@ func (r *Replica) listen(ctx context.Context, peer Peer) (told bool, err error) 
 	}
 	defer func() { r.conns.put(conn, err) }()
 	from := &source{peer: peer}
-	defer r.gateways.leave(from)
+	followed := ctx
+	defer func() {
+		// What others said while this one was listened to was not taken, or was
+		// overwritten: they are to say it again. Not when we have ended the
+		// stream ourselves, which is what makes them.
+		if r.gateways.leave(from) && followed.Err() == nil {
+			r.listenAgain()
+		}
+	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := wire.NewReplicaClient(conn).Gateways(ctx, &wire.GatewaysRequest{})
@@ -133,6 +146,15 @@ func (r *Replica) listen(ctx context.Context, peer Peer) (told bool, err error) 
 			return false, err // not at once again
 		}
 		told = true
+	}
+}
+
+// listenAgain has all streams from siblings opened anew, which begin with all
+// that is known there.
+func (r *Replica) listenAgain() {
+	select {
+	case r.again <- struct{}{}:
+	default:
 	}
 }
 

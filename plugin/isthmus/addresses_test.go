@@ -67,7 +67,7 @@ func TestReachService(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			require.NoError(t, tc.s.Validate())
-			ways := finder{facts: &facts{view: view}, fit: discovery.Fit, lookup: tc.lookup}
+			ways := finder{facts: &facts{standpoint: &standpoint{view: view}}, fit: discovery.Fit, lookup: tc.lookup}
 			got := ways.service(tc.c, tc.s)
 			require.Equal(t, tc.reach, got.reach)
 			var v4, v6 []string
@@ -97,7 +97,7 @@ func TestReachHost(t *testing.T) {
 	view := &View{Cluster: "west", Network: "net"}
 	service := collect(locality.ByGateway, locality.NoGateway, addrs("192.0.2.8"))
 	none := func(_, _ string) ([]netip.Addr, bool) { return nil, false }
-	ways := finder{facts: &facts{view: view}, fit: discovery.Fit, lookup: none}
+	ways := finder{facts: &facts{standpoint: &standpoint{view: view}}, fit: discovery.Fit, lookup: none}
 
 	got, found := ways.host(east, s, "a", &service)
 	require.True(t, found)

@@ -23,7 +23,7 @@ func (a *answers) only(one int) (*answers, int) {
 		return (*old)[one], 0
 	}
 	b := &answers{
-		facts: a.facts, records: a.records, from: a.from, scope: a.scope,
+		standpoint: a.standpoint, records: a.records, from: a.from, scope: a.scope,
 		entry:      &discovery.Entry{Key: a.entry.Key, Candidates: a.entry.Candidates[one : one+1]},
 		ways:       slices.Clone(a.ways[one : one+1]),
 		candidates: slices.Clone(a.candidates[one : one+1]),

@@ -16,8 +16,9 @@ type answers struct {
 	// What most queries read comes first: it is one line of the processor's
 	// cache.
 
-	// What it was built from besides the entry; it holds as long as they do.
-	facts   *facts
+	// What it was built from besides the entry; it holds as long as they do. Of
+	// facts only that, see standpoint.
+	*standpoint
 	records *[]*discovery.Cluster
 	// usesNames tells that a gateway's host name was looked up for it.
 	usesNames bool
@@ -61,8 +62,8 @@ type viewpoint struct {
 // A hit costs a few loads.
 func (v *viewpoint) answers(e *discovery.Entry, view *View) *answers {
 	f := v.outlook.facts(view)
-	records := v.link.Table().Records()
-	if a, ok := e.Memo(v).(*answers); ok && a.facts == f && a.records == records &&
+	records := v.outlook.table.Records()
+	if a, ok := e.Memo(v).(*answers); ok && a.standpoint == f.standpoint && a.records == records &&
 		(!a.usesNames || a.names == v.names.Generation()) {
 		return a
 	}
@@ -81,7 +82,7 @@ func (v *viewpoint) build(e *discovery.Entry, f *facts, records *[]*discovery.Cl
 func (v *viewpoint) survey(e *discovery.Entry, f *facts, records *[]*discovery.Cluster) *answers {
 	// The generation is read first: a name that resolves meanwhile makes
 	// these answers outdated, not wrong for good.
-	a := &answers{facts: f, records: records, from: v, entry: e, names: v.names.Generation()}
+	a := &answers{standpoint: f.standpoint, records: records, from: v, entry: e, names: v.names.Generation()}
 	ways := newFinder(f, *records, a.noting(v.names))
 	if v.fit != nil {
 		ways.fit = v.fit
@@ -110,7 +111,7 @@ func (v *viewpoint) survey(e *discovery.Entry, f *facts, records *[]*discovery.C
 
 // decide makes the plans from the candidates.
 func (a *answers) decide() {
-	viewer, policy := a.from.viewer(a.facts.view), a.facts.policies.For(a.entry.Key)
+	viewer, policy := a.from.viewer(a.view), a.policies.For(a.entry.Key)
 	a.all = locality.Decide(viewer, policy, a.candidates)
 	for i, v := range a.all.Verdicts {
 		way := &a.ways[i]
@@ -143,14 +144,15 @@ func (v *viewpoint) viewer(view *View) locality.Viewer {
 // that a client which speaks only IPv6 gets an answer as long as any cluster
 // has one. The own cluster is the exception: its clients speak the family of
 // its Services, and an IPv6 address elsewhere would draw dual-stack clients
-// away from an IPv4 Service next to them. Then the answer is NODATA.
+// away from an IPv4 Service next to them. Then the answer is NODATA. A rule that
+// sends them elsewhere anyhow takes the exception with it.
 func (a *answers) family(viewer locality.Viewer, policy locality.Policy, has func(*addresses) bool) *locality.Plan {
 	var some []locality.Candidate
 	for i, v := range a.all.Verdicts {
 		if !a.ways[i].reach.OK() || has(&a.ways[i]) {
 			continue
 		}
-		if v.Tier != locality.TierOut && viewer.Cluster != "" && a.candidates[i].Cluster == viewer.Cluster {
+		if v.In && viewer.Cluster != "" && a.candidates[i].Cluster == viewer.Cluster {
 			return &locality.Plan{}
 		}
 		if some == nil {

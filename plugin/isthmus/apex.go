@@ -150,7 +150,7 @@ type contents struct {
 
 func (v *viewpoint) currentSerial() uint32 {
 	seen := contents{
-		reverseState: reverseState{first: firstState(v.link.Table()), view: v.link.View(), names: v.names.Generation()},
+		reverseState: reverseState{first: firstState(v.outlook.table), view: v.link.View(), names: v.names.Generation()},
 		reverse:      v.reverse.index(),
 	}
 	if seen.view != nil {

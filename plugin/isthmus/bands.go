@@ -1,8 +1,6 @@
 package isthmus
 
 import (
-	"maps"
-
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
@@ -12,29 +10,46 @@ import (
 // may change with every measurement.
 type bands map[string]map[replica.GatewayAddress]locality.Band
 
-// next are the bands after these, with new round-trip times.
-func (b bands) next(states *replica.GatewayStates) bands {
-	next := bands{}
+// next are the bands after these, with new round-trip times, and whether any moved:
+// mostly none has, and then nothing is made.
+func (b bands) next(states *replica.GatewayStates) (next bands, moved bool) {
+	next = make(bands, len(b))
 	for cluster, of := range states.All() {
-		old := b[cluster]
-		var moved map[replica.GatewayAddress]locality.Band
-		for at, state := range of {
-			if band := locality.NextBand(old[at], state.RTT); band != locality.NoBand {
-				if moved == nil {
-					moved = make(map[replica.GatewayAddress]locality.Band, len(of))
-				}
-				moved[at] = band
-			}
-		}
-		if moved != nil {
-			next[cluster] = moved
+		now, same := advance(b[cluster], of)
+		moved = moved || !same
+		if len(now) > 0 {
+			next[cluster] = now
 		}
 	}
-	return next
+	if !moved && len(next) == len(b) {
+		return b, false
+	}
+	return next, true
 }
 
-func (b bands) equal(o bands) bool {
-	return maps.EqualFunc(b, o, maps.Equal)
+// advance are the next bands of one cluster's addresses; same tells that they are
+// the old ones.
+func advance(old map[replica.GatewayAddress]locality.Band, of map[replica.GatewayAddress]replica.GatewayState) (now map[replica.GatewayAddress]locality.Band, same bool) {
+	measured := 0
+	same = true
+	for at, state := range of {
+		before := old[at]
+		band := locality.NextBand(before, state.RTT)
+		same = same && band == before
+		if band != locality.NoBand {
+			measured++
+		}
+	}
+	if same && measured == len(old) {
+		return old, true
+	}
+	now = make(map[replica.GatewayAddress]locality.Band, measured)
+	for at, state := range of {
+		if band := locality.NextBand(old[at], state.RTT); band != locality.NoBand {
+			now[at] = band
+		}
+	}
+	return now, false
 }
 
 // sameStates tells whether what is up and what is down is the same.

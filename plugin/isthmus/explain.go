@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -121,6 +120,9 @@ type Client struct {
 	Address netip.Addr `json:"address"`
 	// Cluster is the one that it keeps; absent if each answer is drawn anew.
 	Cluster string `json:"cluster,omitempty"`
+	// ClusterIPv6 is the one that AAAA is answered with if it is another: where
+	// clusters have addresses of different families.
+	ClusterIPv6 string `json:"clusterIPv6,omitempty"`
 }
 
 // Explained is one cluster that has the service.
@@ -148,7 +150,7 @@ type Explained struct {
 var (
 	// ErrUnknownService is wrapped by errors about names that no cluster has.
 	ErrUnknownService = errors.New("no cluster exports it")
-	// ErrQuestion is wrapped by errors that the asker mends.
+	// ErrQuestion is what errors are that the asker mends.
 	ErrQuestion = errors.New("question can't be understood")
 	// ErrNotLoaded is told before there is a table.
 	ErrNotLoaded = errors.New("no table yet")
@@ -162,7 +164,7 @@ func (x *Explainer) Explain(ask Question) (*Explanation, error) {
 	}
 	e := x.find(ask.Name)
 	if e == nil {
-		return nil, fmt.Errorf("service %.255q: %w", ask.Name, ErrUnknownService)
+		return nil, x.unknown(ask.Name)
 	}
 	records := x.known.Table().Records()
 	view, err := viewFrom(ask.From, own, *records)
@@ -170,7 +172,7 @@ func (x *Explainer) Explain(ask Question) (*Explanation, error) {
 		return nil, err
 	}
 	f := *x.outlook.facts(own)
-	f.gateways, f.view = x.known.Gateways(), view
+	f.gateways, f.standpoint = x.known.Gateways(), &standpoint{view, f.policies}
 	from := &viewpoint{link: x.known, names: x.names, outlook: x.outlook, fit: fitnessFor(own, *records)}
 	out := &Explanation{
 		Service: string(e.Key), Without: ask.Without,
@@ -187,14 +189,30 @@ func (x *Explainer) Explain(ask Question) (*Explanation, error) {
 	out.Affinity = a.all.Affine()
 	if ask.Client.IsValid() {
 		out.Client = &Client{Address: ask.Client}
-		if i := a.all.PickFor(locality.ClientHash(ask.Client)); out.Affinity && i >= 0 {
-			out.Client.Cluster = a.candidates[i].Cluster
+		if out.Affinity {
+			out.Client.Cluster, out.Client.ClusterIPv6 = a.kept(ask.Client)
 		}
 	}
 	for _, i := range a.order() {
 		out.Candidates = append(out.Candidates, a.explained(i))
 	}
 	return out, nil
+}
+
+// kept are the clusters that a client keeps with affinity, for A and, if it is
+// another, for AAAA.
+func (a *answers) kept(client netip.Addr) (cluster, v6 string) {
+	name := func(p *locality.Plan) string {
+		if i := p.PickFor(locality.ClientHash(client)); i >= 0 {
+			return a.candidates[i].Cluster
+		}
+		return ""
+	}
+	cluster, v6 = name(a.v4), name(a.v6)
+	if cluster == "" || cluster == v6 {
+		return v6, ""
+	}
+	return cluster, v6
 }
 
 // explained is one candidate.
@@ -230,25 +248,10 @@ func (a *answers) drain(clusters []string, records []*discovery.Cluster) error {
 		if i >= 0 {
 			a.candidates[i].Drained = true
 		} else if clusterRecord(records, name).UID == "" {
-			return fmt.Errorf("without %.63q: no such cluster: %w", name, ErrQuestion)
+			return unknownCluster(name, records)
 		}
 	}
 	return nil
-}
-
-// find finds the service that a name means, nil if there is none.
-func (x *Explainer) find(name string) *discovery.Entry {
-	name = strings.TrimSuffix(strings.ToLower(name), ".")
-	if len(name) > maxName {
-		return nil
-	}
-	name = strings.TrimPrefix(name, labelWhy+".")
-	service, rest, _ := strings.Cut(name, ".")
-	namespace, _, _ := strings.Cut(rest, ".")
-	if e := x.known.Table().Lookup(discovery.MakeKey(namespace, service)); e != nil {
-		return e
-	}
-	return x.known.Table().Alias(name)
 }
 
 // viewFrom is the place that a question names.
@@ -268,7 +271,7 @@ func viewFrom(text string, own *View, records []*discovery.Cluster) (*View, erro
 	}
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("from %.255q: neither a cluster nor a locality: %w: %w", text, err, ErrQuestion)
+		return nil, questionError(fmt.Sprintf("from %.255q: want a cluster or REGION[/ZONE[/SUBZONE]]: %v", text, err))
 	case len(there) == 1 && there[0].Name == own.Cluster:
 		return own, nil
 	case len(there) == 1:

@@ -1,6 +1,9 @@
 package isthmus
 
 import (
+	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,8 +106,19 @@ func TestExplainWithout(t *testing.T) {
 	require.Equal(t, map[string]float64{"zone": 1}, without())
 	require.Equal(t, map[string]float64{"central": 1}, without("zone"))
 	require.Empty(t, without("zone", "central"))
-	_, err := x.Explain(Question{Name: "s.n", Without: []string{"zoe"}})
-	require.ErrorIs(t, err, ErrQuestion)
+	for name, want := range map[string]string{
+		"zoe":                           `without "zoe": no such cluster, did you mean "zone"?`,
+		"tokyo":                         `without "tokyo": no such cluster`,
+		"":                              `without "": no such cluster`,
+		"w\nest":                        `without "w\nest": no such cluster, did you mean "west"?`,
+		strings.Repeat("\x00", 1000):    `without "` + strings.Repeat(`\x00`, 63) + `": no such cluster`,
+		"central.svc.cluster.local":     `without "central.svc.cluster.local": no such cluster`,
+		"us-central1/us-central1-a-b-c": `without "us-central1/us-central1-a-b-c": no such cluster`,
+	} {
+		_, err := x.Explain(Question{Name: "s.n", Without: []string{"zone", name}})
+		require.ErrorIs(t, err, ErrQuestion)
+		require.EqualError(t, err, want)
+	}
 }
 
 // A client is told what it is answered.
@@ -123,15 +137,68 @@ func TestExplainClient(t *testing.T) {
 	}
 }
 
+// Where clusters have one family each, a client has a cluster for each.
+func TestExplainClientInTwoFamilies(t *testing.T) {
+	table := demoTable(t)
+	for i, gates := range [][]string{{"192.0.2.4"}, {"192.0.2.5"}, {"2001:db8::6"}, {"2001:db8::7", "192.0.2.7"}} {
+		apply(t, table, cluster(fmt.Sprint("c", i), eastLocality, gateway(443, gates...)), 1, service("n", "s", 1, 1))
+	}
+	l := newLink(table)
+	l.route(t, locality.Routing{Rules: locality.Rules{Affinity: locality.AffinityClient}})
+	p, x := newPlugin(l), explainerOf(l)
+	a := p.view.answers(l.table.Lookup("s.n"), l.View())
+	differ := 0
+	for i := range 50 {
+		client := netip.AddrFrom4([4]byte{10, 1, 2, byte(i)})
+		e, err := x.Explain(Question{Name: "s.n", Client: client})
+		require.NoError(t, err)
+		v4, v6 := a.candidates[a.v4.PickFor(locality.ClientHash(client))].Cluster, a.candidates[a.v6.PickFor(locality.ClientHash(client))].Cluster
+		if v4 == v6 {
+			v6 = ""
+		} else {
+			differ++
+		}
+		require.Equal(t, &Client{Address: client, Cluster: v4, ClusterIPv6: v6}, e.Client)
+	}
+	require.Positive(t, differ)
+	// With one family only there is one.
+	for i := range 2 {
+		table.Drop(fmt.Sprint("c", i))
+	}
+	table.Drop("c3")
+	e, err := x.Explain(Question{Name: "s.n", Client: addrs("10.1.2.3")[0]})
+	require.NoError(t, err)
+	require.Equal(t, &Client{Address: addrs("10.1.2.3")[0], Cluster: "c2"}, e.Client)
+}
+
 func TestExplainErrors(t *testing.T) {
 	l := region(t, "west us-west1/us-west1-a 0/4")
 	x := explainerOf(l)
-	for _, name := range []string{"", ".", "x", "x.y.global", "s.m", string(make([]byte, 1000))} {
+	apply(t, l.table, cluster("east", eastLocality), 1, service("production", "user-service", 1, 1), service("production", "orders", 1, 1), service("test", "payments", 1, 1))
+	for name, want := range map[string]string{
+		"x.y.global":                       `service "x.y.global": no cluster exports it`,
+		"s.m":                              `service "s.m": no cluster exports it, did you mean "s.n"?`,
+		"s.m.global.":                      `service "s.m.global.": no cluster exports it, did you mean "s.n"?`,
+		"user-servce.production":           `service "user-servce.production": no cluster exports it, did you mean "user-service.production"?`,
+		"_why.User-Servce.production.":     `service "_why.User-Servce.production.": no cluster exports it, did you mean "user-service.production"?`,
+		"payments.production":              `service "payments.production": no cluster exports it, did you mean "payments.test"?`,
+		"nobody.production":                `service "nobody.production": no cluster exports it`,
+		"." + strings.Repeat("x.", 500):    `service ".` + strings.Repeat("x.", 127) + `": no cluster exports it`,
+		"a." + strings.Repeat("x", 252):    `service "a.` + strings.Repeat("x", 252) + `": no cluster exports it`,
+		"west.production\x00.global\u2028": `service "west.production\x00.global\u2028": no cluster exports it`,
+	} {
 		_, err := x.Explain(Question{Name: name})
 		require.ErrorIs(t, err, ErrUnknownService, "%.20q", name)
+		require.EqualError(t, err, want)
+	}
+	for _, name := range []string{"", ".", "x", "_why.x", string(make([]byte, 1000))} {
+		_, err := x.Explain(Question{Name: name})
+		require.ErrorIs(t, err, ErrQuestion, "%.20q", name)
+		require.ErrorContains(t, err, `": want NAME.NAMESPACE, with or without a zone, or an alias`)
 	}
 	_, err := x.Explain(Question{Name: "s.n", From: "a/b/c/d"})
 	require.ErrorIs(t, err, ErrQuestion)
+	require.ErrorContains(t, err, `from "a/b/c/d": want a cluster or REGION[/ZONE[/SUBZONE]]: `)
 	l.view.Store(nil)
 	_, err = x.Explain(Question{Name: "s.n"})
 	require.ErrorIs(t, err, ErrNotLoaded)

@@ -71,7 +71,7 @@ func (a *answers) kind() discovery.Kind {
 		return math.MaxInt64 // who does not know comes last
 	}
 	for _, c := range a.entry.Candidates {
-		if own := a.facts.view.Cluster; own != "" && c.Cluster == own {
+		if own := a.view.Cluster; own != "" && c.Cluster == own {
 			return c.Service.Kind
 		}
 		if oldest == nil || since(c.Service) < since(oldest) {
@@ -99,7 +99,7 @@ func (a *answers) fillHeadless(i *imported) {
 	slices.SortStableFunc(order, func(x, y int) int {
 		return cmp.Compare(a.ways[x].priority, a.ways[y].priority)
 	})
-	fit := fitnessFor(a.facts.view, *a.records)
+	fit := fitnessFor(a.view, *a.records)
 	var all []netip.Addr
 	var nearest *addresses
 	stale := false
@@ -177,6 +177,9 @@ func (i *imported) host(cluster, label string) *importedHost {
 func (i *imported) hasHostIn(cluster string) bool {
 	return slices.ContainsFunc(i.hosts, func(h importedHost) bool { return h.cluster == cluster })
 }
+
+// answered tells whether the endpoint's cluster may be answered now.
+func (h *importedHost) answered() bool { return h.way.tier != locality.TierOut && h.way.reach.OK() }
 
 // nothing is the result when the endpoint has no address of the family.
 func (h *importedHost) nothing() result {

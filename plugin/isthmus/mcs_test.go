@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 )
 
 // kindsTable is the demo's, and what MCS and reverse zones make a difference
@@ -346,4 +347,43 @@ func TestParseMCS(t *testing.T) {
 			require.Equal(t, tc.want, parseMCS(tc.in))
 		})
 	}
+}
+
+// The hosts of a cluster whose gateway is down are no targets while others are
+// left; their own names are answered all the same.
+func TestMCSHostsOfAClusterThatIsDown(t *testing.T) {
+	table := discovery.NewTable()
+	for i, name := range []string{"west", "east"} {
+		s := service("n", "db", 1, 1)
+		s.Kind = discovery.KindHeadless
+		s.Endpoints = []discovery.Endpoint{{Addr: netip.MustParseAddr("10.9.0.1"), Hostname: "db-0", Ready: true}}
+		apply(t, table, cluster("far-"+name, eastLocality, gateway(443, []string{"192.0.2.1", "192.0.2.2"}[i])), 1, s)
+	}
+	table.SetLoaded()
+	p := manyZones(t, table)
+	l := p.view.link.(*fakeLink)
+	targets := func() (all []string) {
+		m, _ := ask(t, p, question("_http._tcp.db.n.svc.clusterset.local.", dns.TypeSRV))
+		for _, rr := range m.Answer {
+			all = append(all, rr.(*dns.SRV).Target)
+		}
+		return all
+	}
+	const west, east = "db-0.far-west.db.n.svc.clusterset.local.", "db-0.far-east.db.n.svc.clusterset.local."
+	for _, tc := range []struct {
+		name   string
+		states map[string]replica.GatewayState
+		want   []string
+	}{
+		{"nothing is known", nil, []string{west, east}},
+		{"one is down", map[string]replica.GatewayState{"far-west 192.0.2.1:443": down}, []string{east}},
+		{"all are", map[string]replica.GatewayState{"far-west 192.0.2.1:443": down, "far-east 192.0.2.2:443": down}, []string{west, east}},
+	} {
+		l.probe(tc.states)
+		require.ElementsMatch(t, tc.want, targets(), tc.name)
+		require.Equal(t, []string{"192.0.2.1"}, rdata(t, p, west, dns.TypeA), tc.name)
+	}
+	// Another cluster has it as a plain service: its hosts are all there is.
+	apply(t, table, cluster("plain", eastLocality, gateway(443, "192.0.2.3")), 1, service("n", "db", 1, 1))
+	require.ElementsMatch(t, []string{west, east}, targets())
 }

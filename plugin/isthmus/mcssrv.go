@@ -1,6 +1,8 @@
 package isthmus
 
 import (
+	"slices"
+
 	"github.com/miekg/dns"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -69,14 +71,16 @@ func (q *query) servicePort(a *answers, i *imported, n name) (*dns.Msg, result) 
 }
 
 // hostPorts answers with a target for each endpoint of a headless service
-// (section 2.4.2).
+// (section 2.4.2), but for those behind gateways that are down while there are
+// others: who takes the records for a list of members would wait for each.
 func (q *query) hostPorts(a *answers, i *imported, n name) (*dns.Msg, result) {
 	m := q.start(&head{})
 	x := additional{ttl: q.ttl}
+	some := slices.ContainsFunc(i.hosts, func(h importedHost) bool { return h.answered() })
 	for at := range i.hosts {
 		h := &i.hosts[at]
 		target := h.owner + "." + labelSvc + "." + q.zone.origin
-		if !h.way.reach.OK() || len(target) > maxName {
+		if !h.way.reach.OK() || some && !h.answered() || len(target) > maxName {
 			continue
 		}
 		before := len(m.Answer)

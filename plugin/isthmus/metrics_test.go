@@ -49,10 +49,9 @@ func TestMetrics(t *testing.T) {
 coredns_isthmus_clusters{freshness="fresh"} ` + others + `
 coredns_isthmus_clusters{freshness="frozen"} 0
 coredns_isthmus_clusters{freshness="silent"} 0
-# HELP coredns_isthmus_gateway_addresses Addresses of other clusters' gateways that are checked, by what the last checks said.
+# HELP coredns_isthmus_gateway_addresses Addresses of other clusters' gateways of which checks found out whether they are up, by state: up or down.
 # TYPE coredns_isthmus_gateway_addresses gauge
 coredns_isthmus_gateway_addresses{state="down"} 0
-coredns_isthmus_gateway_addresses{state="unknown"} 0
 coredns_isthmus_gateway_addresses{state="up"} 0
 # HELP coredns_isthmus_requests_total Queries for names in the plugin's zones, by result.
 # TYPE coredns_isthmus_requests_total counter

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 )
@@ -26,6 +27,7 @@ const outlookTick = time.Second
 // queries outlives a round-trip time that moved a little.
 type outlook struct {
 	link   link
+	table  *discovery.Table // the link's: a query asks for it several times
 	logger *slog.Logger
 	now    atomic.Pointer[glance]
 
@@ -45,8 +47,7 @@ type glance struct {
 // facts are immutable. They are the same pointer as long as no decision can
 // differ.
 type facts struct {
-	view     *View
-	policies *locality.Policies
+	*standpoint
 	// gateways may be outdated in the round-trip times, but not in what is up
 	// and in which band.
 	gateways  *replica.GatewayStates
@@ -54,7 +55,17 @@ type facts struct {
 	freshness map[string]locality.Freshness // of clusters that aren't fresh
 }
 
-func newOutlook(l link, logger *slog.Logger) *outlook { return &outlook{link: l, logger: logger} }
+// standpoint is what is left of facts in what was built from them: each facts have
+// one of their own, to be told by. Thousands of services that are asked for once a
+// day keep theirs all the time, and with whole facts as many states of all gateways.
+type standpoint struct {
+	view     *View
+	policies *locality.Policies
+}
+
+func newOutlook(l link, logger *slog.Logger) *outlook {
+	return &outlook{link: l, table: l.Table(), logger: logger}
+}
 
 // facts are those for what the watcher says now; view is not nil. While nothing
 // changes it costs two loads.
@@ -63,9 +74,14 @@ func (o *outlook) facts(view *View) *facts {
 	if g != nil && g.view == view && g.gateways == o.link.Gateways() {
 		return g.facts
 	}
-	// A thousand clusters take a millisecond to look at. One query does, and
-	// those that come meanwhile are answered as before; but first there must
-	// be something to answer by.
+	return o.newFacts(view, g)
+}
+
+// newFacts are for when something has changed since a glance, nil for none yet. Two
+// thousand gateways take half a millisecond to look at. One query does, and those
+// that come meanwhile are answered as before; but first there must be something to
+// answer by.
+func (o *outlook) newFacts(view *View, g *glance) *facts {
 	if !o.mu.TryLock() {
 		if g != nil {
 			return g.facts
@@ -80,17 +96,21 @@ func (o *outlook) facts(view *View) *facts {
 func (o *outlook) lookLocked(view *View) *facts {
 	old := o.now.Load()
 	next := &glance{view: view, gateways: o.link.Gateways()}
-	next.facts = &facts{view: view, policies: o.policiesLocked(view.Routing), gateways: next.gateways, freshness: o.silence.states}
+	next.facts = &facts{
+		standpoint: &standpoint{view, o.policiesLocked(view.Routing)},
+		gateways:   next.gateways, freshness: o.silence.states,
+	}
 	if old == nil {
-		next.facts.bands = bands(nil).next(next.gateways)
+		next.facts.bands, _ = bands(nil).next(next.gateways)
 		o.now.Store(next)
 		return next.facts
 	}
 	same := old.gateways == next.gateways
 	next.facts.bands = old.facts.bands
 	if !same {
-		next.facts.bands = old.facts.bands.next(next.gateways)
-		same = next.facts.bands.equal(old.facts.bands) && sameStates(old.facts.gateways, next.gateways)
+		var moved bool
+		next.facts.bands, moved = old.facts.bands.next(next.gateways)
+		same = !moved && sameStates(old.facts.gateways, next.gateways)
 	}
 	if same && next.facts.isLike(old.facts) {
 		next.facts = old.facts

@@ -19,9 +19,9 @@ var (
 	freshnessDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "clusters"),
 		"Other clusters, by whether they were heard of lately: fresh, silent, or frozen where most turned silent together.", []string{"freshness"}, nil)
 	gatewaysDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "gateway_addresses"),
-		"Addresses of other clusters' gateways that are checked, by what the last checks said.", []string{"state"}, nil)
+		"Addresses of other clusters' gateways of which checks found out whether they are up, by state: up or down.", []string{"state"}, nil)
 	rttDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "gateway_rtt_seconds"),
-		"Round-trip time to the gateways of other clusters: of the nearest, the median and the farthest cluster.", []string{"cluster"}, nil)
+		"Round-trip time to the gateways of other clusters: of the nearest, the median and the farthest cluster.", []string{"distance"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -34,7 +34,7 @@ func (*outlookCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *outlookCollector) Collect(ch chan<- prometheus.Metric) {
 	var freshness [3]float64
-	var up, down, unknown float64
+	var up, down float64
 	var times []time.Duration
 	for _, s := range c.registry.heldLinks() {
 		view := s.View()
@@ -50,15 +50,11 @@ func (c *outlookCollector) Collect(ch chan<- prometheus.Metric) {
 		for _, states := range s.Gateways().All() {
 			var nearest time.Duration
 			for _, state := range states {
-				switch {
-				case !state.Known:
-					unknown++
-				case state.Up:
-					up++
-				default:
+				if !state.Up { // agents aren't told of those that are unknown
 					down++
 					continue
 				}
+				up++
 				if state.RTT > 0 && (nearest == 0 || state.RTT < nearest) {
 					nearest = state.RTT
 				}
@@ -76,7 +72,6 @@ func (c *outlookCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(gatewaysDesc, up, locality.GatewayUp.String())
 	gauge(gatewaysDesc, down, locality.GatewayDown.String())
-	gauge(gatewaysDesc, unknown, locality.GatewayUnknown.String())
 	if slices.Sort(times); len(times) > 0 {
 		gauge(rttDesc, times[0].Seconds(), "nearest")
 		gauge(rttDesc, times[len(times)/2].Seconds(), "median")

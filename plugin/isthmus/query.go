@@ -37,7 +37,7 @@ func (q *query) answer() (*dns.Msg, result) {
 	if q.req.Question[0].Qclass != dns.ClassINET || q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR {
 		return nil, resultRefused
 	}
-	table := q.view.link.Table()
+	table := q.view.outlook.table
 	if q.where = q.view.link.View(); q.where == nil || !table.Loaded() {
 		return nil, resultServFail
 	}
@@ -207,7 +207,7 @@ func clientOf(addr net.Addr) netip.Addr {
 // host answers the name of one endpoint of a headless service.
 func (q *query) host(a *answers, one int, host string) (*dns.Msg, result) {
 	c := a.entry.Candidates[one]
-	ways := newFinder(a.facts, *a.records, q.view.names.Addrs)
+	ways := newFinder(&facts{standpoint: a.standpoint}, *a.records, q.view.names.Addrs)
 	way, found := ways.host(clusterRecord(*a.records, c.Cluster), c.Service, host, &a.ways[one])
 	switch {
 	case !found && host == labelGatewayPort && a.ways[one].throughGateway():

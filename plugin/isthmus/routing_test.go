@@ -477,6 +477,12 @@ func TestFamiliesUnderDistribute(t *testing.T) {
 	p := newPlugin(l)
 	require.Equal(t, []string{"10.1.0.77"}, rdata(t, p, "s.n.global.", dns.TypeA))
 	require.Empty(t, rdata(t, p, "s.n.global.", dns.TypeAAAA))
+
+	// Where the rule sends nobody to the own cluster, there is no family to keep.
+	apply(t, table, cluster("both", eastLocality, gateway(1, "192.0.2.7", "2001:db8::7")), 1, service("n", "s", 1, 1))
+	l.route(t, locality.Routing{Rules: locality.Rules{Distribute: []locality.Distribute{{From: "*", To: map[string]uint32{"us-east1": 100}}}}})
+	require.Equal(t, []string{"192.0.2.7"}, rdata(t, p, "s.n.global.", dns.TypeA))
+	require.Equal(t, []string{"2001:db8::7"}, rdata(t, p, "s.n.global.", dns.TypeAAAA))
 }
 
 // clientWriter is a query's client.
@@ -591,8 +597,8 @@ func TestOutlookMetrics(t *testing.T) {
 	got := exposition(t, reg)
 	for _, line := range []string{
 		`clusters{freshness="fresh"} 2`, `clusters{freshness="silent"} 1`, `clusters{freshness="frozen"} 0`,
-		`gateway_addresses{state="up"} 3`, `gateway_addresses{state="down"} 1`, `gateway_addresses{state="unknown"} 0`,
-		`gateway_rtt_seconds{cluster="nearest"} 0.001`, `gateway_rtt_seconds{cluster="farthest"} 0.02`,
+		`gateway_addresses{state="up"} 3`, `gateway_addresses{state="down"} 1`,
+		`gateway_rtt_seconds{distance="nearest"} 0.001`, `gateway_rtt_seconds{distance="farthest"} 0.02`,
 	} {
 		require.Contains(t, got, "coredns_isthmus_"+line+"\n")
 	}

@@ -181,12 +181,12 @@ func (a *answers) within(s scope) *answers {
 // are.
 func (a *answers) narrow(s scope, members []int) *answers {
 	b := &answers{
-		facts: a.facts, records: a.records, from: a.from, scope: s,
+		standpoint: a.standpoint, records: a.records, from: a.from, scope: s,
 		entry:      &discovery.Entry{Key: a.entry.Key},
 		ways:       make([]addresses, len(members)),
 		candidates: make([]locality.Candidate, len(members)),
 	}
-	view := a.facts.view
+	view := a.view
 	fit := fitnessFor(view, *a.records)
 	for k, i := range members {
 		c := a.entry.Candidates[i]
@@ -212,7 +212,7 @@ func (a *answers) narrow(s scope, members []int) *answers {
 
 // indexScopes lists the zones and regions of all candidates.
 func (a *answers) indexScopes() *scopeIndex {
-	view := a.facts.view
+	view := a.view
 	zones, regions := map[string][]int{}, map[string][]int{}
 	add := func(to map[string][]int, value string, i int) {
 		members := to[value]

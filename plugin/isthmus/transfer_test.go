@@ -2,6 +2,7 @@ package isthmus
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/gossip/replica"
 )
 
 // transferred reads a whole transfer.
@@ -126,7 +128,28 @@ func TestTransfer(t *testing.T) {
 // What queries are answered with is in the transfer, and each name of the
 // transfer is answered.
 func TestTransferIsWhatIsAnswered(t *testing.T) {
-	p := transferZones(t, kindsTable(t))
+	requireTransferIsAnswered(t, transferZones(t, kindsTable(t)))
+}
+
+// What is not answered now is not transferred either: gateways of a cluster
+// without ready endpoints, one that is down beside another, hosts behind it.
+func TestTransferWhileGatewaysAreDown(t *testing.T) {
+	table := demoTable(t)
+	many := func(a, b string) []discovery.Gateway { return []discovery.Gateway{gateway(8443, a), gateway(9443, b)} }
+	db := service("n", "db", 1, 1)
+	db.Kind = discovery.KindHeadless
+	db.Endpoints = []discovery.Endpoint{{Addr: netip.MustParseAddr("10.9.0.1"), Hostname: "db-0", Ready: true}}
+	apply(t, table, cluster("idle", eastLocality, many("192.0.2.1", "192.0.2.2")...), 1, service("n", "s", 0, 1), db)
+	apply(t, table, cluster("dead", eastLocality, many("192.0.2.3", "192.0.2.4")...), 1, service("n", "s", 1, 1), db)
+	apply(t, table, cluster("half", eastLocality, many("192.0.2.5", "192.0.2.6")...), 1, service("n", "s", 1, 1), db)
+	p := transferZones(t, table)
+	p.view.link.(*fakeLink).probe(map[string]replica.GatewayState{
+		"dead 192.0.2.3:8443": down, "dead 192.0.2.4:9443": down, "half 192.0.2.5:8443": down, "half 192.0.2.6:9443": up,
+	})
+	requireTransferIsAnswered(t, p)
+}
+
+func requireTransferIsAnswered(t *testing.T, p *Isthmus) {
 	for _, z := range p.zones {
 		t.Run(z.origin, func(t *testing.T) {
 			all := transferred(t, p, z.origin)

@@ -31,8 +31,10 @@ func (t *zoneTransfer) addService(e *discovery.Entry) {
 		b, one := a.only(i)
 		t.addName(c.Cluster+"."+key, b, one, ports)
 		t.addHosts(a, i)
-		for _, p := range a.ways[i].ports {
-			t.addAddresses(strconv.Itoa(int(p.port))+"."+labelGatewayPort+"."+c.Cluster+"."+key, p.way.v4, p.way.v6)
+		if way := &b.ways[one]; way.tier != locality.TierOut { // else its gateways' names have no address
+			for _, p := range way.ports {
+				t.addAddresses(strconv.Itoa(int(p.port))+"."+labelGatewayPort+"."+c.Cluster+"."+key, p.way.v4, p.way.v6)
+			}
 		}
 	}
 	for _, host := range t.aliases(e) {

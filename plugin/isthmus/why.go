@@ -45,7 +45,7 @@ func (q *query) why(a *answers) (*dns.Msg, result) {
 // anew is what there is to answer with the newest round-trip times: those that
 // decide nothing don't make what was built outdated.
 func (a *answers) anew() *answers {
-	f := *a.facts
+	f := *a.from.outlook.facts(a.view)
 	f.gateways = a.from.link.Gateways()
 	return a.from.build(a.entry, &f, a.records)
 }

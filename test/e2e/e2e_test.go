@@ -26,6 +26,8 @@ func TestThreeClusters(t *testing.T) {
 		{"LocalityComesFromNodes", testLocality, false},
 		{"LifeOfAService", testLife, false},
 		{"OtherClusterTakesOver", testTakeOver, false},
+		{"AgentsCostNoAPI", testAgentsAndAPI, false},
+		{"OnlyServerOfACluster", testOnlyServer, false},
 		{"WeightedShare", testShare, false},
 		{"LeadersKilled", testLeadersKilled, false},
 		{"APIServerAway", testAPIServerAway, true},

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/isthmus-dns/isthmus/test/cluster"
+	"github.com/isthmus-dns/isthmus/test/namespace"
 )
 
 // program names the isthmus program.
@@ -18,17 +19,26 @@ const program = "ISTHMUS_BIN"
 // can have port 53 and /etc/resolv.conf names it, if this machine and user
 // may make one.
 func TestMain(m *testing.M) {
-	ok, err := inNamespace()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "namespace of the tests:", err)
-		os.Exit(1)
-	}
-	if !ok && os.Getenv(program) != "" {
-		if code, ran := enterNamespace(); ran {
-			os.Exit(code)
+	if os.Getenv(program) != "" {
+		if outsideReason = namespace.Enter(); outsideReason == "" {
+			if err := furnish(); err != nil {
+				fmt.Fprintln(os.Stderr, "the namespace's files:", err)
+				os.Exit(1)
+			}
 		}
 	}
 	cluster.Main(m)
+}
+
+// outsideReason is why the tests run without a namespace.
+var outsideReason string
+
+func needNamespace(t *testing.T) {
+	t.Helper()
+	needProgram(t)
+	if outsideReason != "" {
+		t.Skip(outsideReason)
+	}
 }
 
 // needProgram skips where the program under test was not named: it is what

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -201,9 +202,10 @@ func TestExplain(t *testing.T) {
 		want string
 	}{
 		{isthmus.Question{Name: "nobody.production"}, `ask the watcher: 404 Not Found: service "nobody.production": no cluster exports it`},
-		{isthmus.Question{}, `ask the watcher: 404 Not Found: service "": no cluster exports it`},
-		{isthmus.Question{Name: "user.production", From: "a/b/c/d"}, `ask the watcher: 400 Bad Request: from "a/b/c/d": neither a cluster nor a locality`},
-		{isthmus.Question{Name: "user.production", Without: []string{"eest"}}, `ask the watcher: 400 Bad Request: without "eest": no such cluster`},
+		{isthmus.Question{Name: "usr.production"}, `ask the watcher: 404 Not Found: service "usr.production": no cluster exports it, did you mean "user.production"?`},
+		{isthmus.Question{}, `ask the watcher: 400 Bad Request: name "": want NAME.NAMESPACE, with or without a zone, or an alias`},
+		{isthmus.Question{Name: "user.production", From: "a/b/c/d"}, `ask the watcher: 400 Bad Request: from "a/b/c/d": want a cluster or REGION[/ZONE[/SUBZONE]]: `},
+		{isthmus.Question{Name: "user.production", Without: []string{"wst"}}, `ask the watcher: 400 Bad Request: without "wst": no such cluster, did you mean "west"?`},
 	} {
 		_, err := c.Explain(t.Context(), tt.q)
 		require.ErrorContains(t, err, tt.want)
@@ -251,7 +253,17 @@ func TestBadRequests(t *testing.T) {
 		{http.MethodGet, "/api/v1/services?limit=10001", http.StatusBadRequest},
 		{http.MethodGet, "/api/v1/services?limit=x", http.StatusBadRequest},
 		{http.MethodGet, "/api/v1/services?after=x", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=%00", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=" + strings.Repeat("a.", 8000), http.StatusNotFound},
 		{http.MethodGet, "/api/v1/explain?name=user.production&client=x", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=user.production&client=10.0.0.1:53", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=user.production&client=10.0.0.0/8", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=user.production&from=" + strings.Repeat("a", 8000), http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=user.production&from=%ff", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=user.production&without=%00", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=user.production&without=", http.StatusBadRequest},
+		{http.MethodGet, "/api/v1/explain?name=user.production&without=west&without=west", http.StatusOK},
 		{http.MethodPost, "/api/v1/status", http.StatusMethodNotAllowed},
 		{http.MethodGet, "/", http.StatusNotFound},
 	} {

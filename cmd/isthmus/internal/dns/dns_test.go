@@ -187,7 +187,7 @@ func TestMistakes(t *testing.T) {
 	require.NoError(t, err)
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown plugin", ".:0 {\n  errors\n  forwrd . 192.0.2.1\n}", `Corefile:3: unknown plugin "forwrd": did you mean "forward"?`},
-		{"plugin of CoreDNS that is left out", ".:0 {\n  kubernetes\n}", `Corefile:2: plugin "kubernetes" is CoreDNS's but not in isthmus: see isthmus dns -plugins for what is`},
+		{"plugin of CoreDNS that is left out", ".:0 {\n  etcd\n}", `Corefile:2: plugin "etcd" is CoreDNS's but not in isthmus: see isthmus dns -plugins for what is`},
 		{"nothing like it", ".:0 {\n  xyzzyxyzzy\n}", `Corefile:2: unknown plugin "xyzzyxyzzy": see isthmus dns -plugins for what there is`},
 		{"brace", ".:0 {\n  errors\n", "Corefile:2: Unexpected token 'errors', expecting '}': the file ends inside a block, a } is missing"},
 		{"brace of a plugin", ".:0 {\n  isthmus {\n    watcher a\n", "Corefile:3: Unexpected EOF: the file ends inside a block, a } is missing"},
@@ -287,21 +287,21 @@ func TestListens(t *testing.T) {
 }
 
 func TestDirectivesKeepCoreDNSsOrder(t *testing.T) {
-	all := []string{"errors", "cache", "template", "hosts", "kubernetes", "file", "forward"}
-	have := func(name string) bool { return name != "kubernetes" }
-	require.Equal(t, []string{"errors", "cache", "template", "hosts", "isthmus", "file", "forward"}, directives(all, have))
+	all := []string{"errors", "cache", "template", "hosts", "route53", "kubernetes", "file", "forward"}
+	have := func(name string) bool { return name != "route53" }
+	require.Equal(t, []string{"errors", "cache", "template", "hosts", "isthmus", "kubernetes", "file", "forward"}, directives(all, have))
 	without := func(name string) bool { return have(name) && name != "isthmus" }
-	require.Equal(t, []string{"errors", "cache", "template", "hosts", "file", "forward"}, directives(all, without))
+	require.Equal(t, []string{"errors", "cache", "template", "hosts", "kubernetes", "file", "forward"}, directives(all, without))
 }
 
 // TestPluginsOfADeployment: what issue and README promise is compiled in.
 func TestPluginsOfADeployment(t *testing.T) {
 	for _, name := range strings.Fields("bind bufsize errors log health ready prometheus reload cache forward loadbalance rewrite hosts " +
 		"loop debug trace dnstap dnssec transfer metadata any whoami file auto secondary autopath " +
-		"acl chaos dns64 header local minimal multisocket nsid template tsig view") {
+		"acl chaos dns64 header local minimal multisocket nsid template tsig view kubernetes k8s_external") {
 		require.Contains(t, dnsserver.Directives, name)
 	}
-	for _, name := range strings.Fields("kubernetes k8s_external etcd route53 azure clouddns nomad") {
+	for _, name := range strings.Fields("etcd route53 azure clouddns nomad") {
 		require.NotContains(t, dnsserver.Directives, name)
 	}
 }

@@ -6,9 +6,10 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 
-	// What an agent needs. Left out are the cloud providers', etcd and nomad,
-	// and kubernetes with its companions, which would put an API client on
-	// every node: that is what the watcher is there to avoid.
+	// What an agent needs, and what a cluster's only DNS server needs besides:
+	// kubernetes, with client-go that the watcher brings along, is no client of
+	// the API server before a Corefile names it. Left out are the cloud
+	// providers', etcd and nomad.
 	_ "github.com/coredns/coredns/plugin/acl"
 	_ "github.com/coredns/coredns/plugin/any"
 	_ "github.com/coredns/coredns/plugin/auto"
@@ -33,6 +34,8 @@ import (
 	_ "github.com/coredns/coredns/plugin/hosts"
 	_ "github.com/coredns/coredns/plugin/https"
 	_ "github.com/coredns/coredns/plugin/https3"
+	_ "github.com/coredns/coredns/plugin/k8s_external"
+	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
 	_ "github.com/coredns/coredns/plugin/local"
 	_ "github.com/coredns/coredns/plugin/log"
@@ -84,8 +87,8 @@ func registered(name string) bool {
 	return err == nil
 }
 
-// directives is CoreDNS's order of those plugins that are there, with ours in
-// the place of kubernetes, whose work it does between clusters: what shapes
+// directives is CoreDNS's order of those plugins that are there, with ours right
+// before kubernetes, whose work it does between clusters: what shapes
 // queries and answers (rewrite, acl, cache, dnssec, template) comes before,
 // and so does hosts, so that an operator can override a name by hand; file,
 // auto and forward take what is left.

@@ -91,6 +91,7 @@ type reading struct {
 	told      *state // what content got last; nil: nothing
 	candidate *state // what it gets when it is still the same at due; nil: none
 	due       time.Time
+	looked    time.Time // when it was looked at last
 }
 
 // state is what one reading gave.
@@ -117,6 +118,7 @@ func (r *reading) read() *state {
 // look reads the file and tells what it says, once that has lasted.
 func (r *reading) look() {
 	now := r.read()
+	r.looked = time.Now()
 	switch {
 	case now.equal(r.told):
 		r.candidate = nil
@@ -132,10 +134,12 @@ func (r *reading) tell(now *state, asked bool) {
 	r.content(now.text, now.err, asked)
 }
 
-// wait is the time until the next look, without events.
+// wait is the time until the next look, without events. It runs on while there
+// are events of other files.
 func (r *reading) wait() time.Duration {
+	at := r.looked.Add(lookEvery)
 	if r.candidate != nil {
-		return max(time.Until(r.due), 0)
+		at = r.due
 	}
-	return lookEvery
+	return max(time.Until(at), 0)
 }

@@ -129,6 +129,30 @@ func TestWithoutEvents(t *testing.T) {
 	until(t, got, told{text: "four"})
 }
 
+// TestBusyFolder: where other files change all the time, one without events is
+// looked at nevertheless.
+func TestBusyFolder(t *testing.T) {
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "b.yaml")
+	path := filepath.Join(dir, "a.yaml")
+	write(t, elsewhere, "one")
+	require.NoError(t, os.Symlink(elsewhere, path))
+	got, _ := begin(t, path)
+	require.Equal(t, told{text: "one"}, next(t, got))
+
+	write(t, elsewhere, "two")
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		require.True(t, time.Now().Before(deadline), "nothing was told")
+		write(t, filepath.Join(dir, "log"), "another line")
+		select {
+		case now := <-got:
+			if now.text == "two" {
+				return
+			}
+		default:
+		}
+	}
+}
+
 // TestHalfWritten: what doesn't last is not told.
 func TestHalfWritten(t *testing.T) {
 	texts := []string{"one", "one", "", "tw", "two", "two", "two"}

@@ -117,6 +117,7 @@ func (p *testPool) join(t *testing.T, name, cluster, addr string) *watcher {
 	parts.Go(func() { _ = w.Replica.Run(ctx) })
 	parts.Go(func() { _ = w.FollowSiblings(ctx) })
 	parts.Go(func() { _ = w.gateways.run(ctx) })
+	parts.Go(func() { _ = w.gateways.check(ctx) })
 	w.stop = sync.OnceFunc(func() {
 		p.mu.Lock()
 		delete(p.members, w.peer.Name)
@@ -477,7 +478,7 @@ func TestLeaderOfChecksDies(t *testing.T) {
 	good.shut()
 	took := until(t, began, moved, up, "down")
 	t.Logf("the next leader tells of a death after %v (promised: %v)", took, promise(fast().Health))
-	second() // in order: there is nobody for a while
+	second() // in order: it goes on until there is another one
 	time.Sleep(500 * time.Millisecond)
 	west[2].lead(t, store)
 	began = time.Now()

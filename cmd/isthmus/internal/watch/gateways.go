@@ -33,6 +33,7 @@ const (
 // agents and siblings, and what a sibling finds to us and our agents.
 type noticeboard interface {
 	SetGateways(*replica.GatewayStates)
+	KeepGateways(*replica.GatewayStates) bool
 	YieldGateways()
 	Gateways() (states *replica.GatewayStates, outdated <-chan struct{})
 	Ready() bool
@@ -47,7 +48,9 @@ type gateways struct {
 	prober *probe.Prober
 	log    *slog.Logger
 
-	leads  atomic.Bool
+	leads  atomic.Bool                    // we are the one to check
+	checks atomic.Bool                    // we do
+	turn   chan struct{}                  // capacity 1: leads has changed
 	wanted atomic.Pointer[[]probe.Target] // nil until the table is whole
 
 	mu     sync.Mutex
@@ -60,7 +63,7 @@ func newGateways(own string, table *discovery.Table, board noticeboard, c probe.
 	if err != nil {
 		return nil, err
 	}
-	return &gateways{own: own, table: table, board: board, prober: prober, log: c.Logger, policy: c.Policy}, nil
+	return &gateways{own: own, table: table, board: board, prober: prober, log: c.Logger, policy: c.Policy, turn: make(chan struct{}, 1)}, nil
 }
 
 // setHealth changes how often and how patiently gateways are checked.
@@ -99,7 +102,7 @@ func (g *gateways) run(ctx context.Context) error {
 			g.aim()
 			seen.walked(time.Now())
 		}
-		if !g.leads.Load() {
+		if !g.checks.Load() {
 			g.adopt(states)
 		}
 		select {
@@ -209,13 +212,46 @@ func gatewayAddress(t probe.Target) replica.GatewayAddress {
 	return replica.GatewayAddress{AddrPort: netip.AddrPortFrom(t.Addr, t.Port), Check: t.Check}
 }
 
-// lead checks until ctx ends, and tells what it finds.
+// lead makes this watcher the one to check until ctx ends.
 func (g *gateways) lead(ctx context.Context) {
-	g.leads.Store(true)
-	defer g.leads.Store(false)
+	g.setLeads(true)
+	<-ctx.Done()
+	g.setLeads(false)
+}
+
+func (g *gateways) setLeads(leads bool) {
+	g.leads.Store(leads)
+	select {
+	case g.turn <- struct{}{}:
+	default:
+	}
+}
+
+// check checks whenever this watcher is the one to do so, until ctx ends.
+func (g *gateways) check(ctx context.Context) error {
+	for {
+		if g.leads.Load() {
+			g.serve(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.turn:
+		}
+	}
+}
+
+// serve checks and tells what it finds until a sibling does, or ctx ends. That
+// we are no more the one to check doesn't end it: while the API server is away
+// nobody is, and gateways die and return all the same.
+func (g *gateways) serve(ctx context.Context) {
+	g.checks.Store(true)
+	defer g.checks.Store(false)
 	defer g.board.YieldGateways()
 	var running sync.WaitGroup
 	defer running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	running.Go(func() {
 		if err := g.prober.Run(ctx); err != nil {
 			g.log.Error("checks of gateways ended", "error", err)
@@ -224,8 +260,17 @@ func (g *gateways) lead(ctx context.Context) {
 	t := tenure{gateways: g}
 	for {
 		snapshot := g.prober.Snapshot()
-		if states := t.states(snapshot, time.Now()); states != nil {
+		leads := g.leads.Load()
+		_, outdated := g.board.Gateways()
+		states := t.states(snapshot, time.Now())
+		switch {
+		case leads && states != nil:
 			g.board.SetGateways(states)
+		case !leads && (states == nil || !g.board.KeepGateways(states)):
+			return
+		}
+		if leads {
+			outdated = nil // nobody else has a say
 		}
 		var soon <-chan time.Time
 		if !t.settled {
@@ -235,6 +280,8 @@ func (g *gateways) lead(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-snapshot.Outdated():
+		case <-outdated:
+		case <-g.turn:
 		case <-soon:
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"sync"
 	"syscall"
 	"testing"
@@ -27,6 +28,7 @@ type board struct {
 	states   *replica.GatewayStates
 	told     int // calls of SetGateways
 	yielded  bool
+	taken    bool // by a sibling
 	outdated chan struct{}
 }
 
@@ -48,10 +50,34 @@ func (b *board) SetGateways(states *replica.GatewayStates) {
 	b.yielded = false
 }
 
+func (b *board) KeepGateways(states *replica.GatewayStates) bool {
+	b.mu.Lock()
+	taken, same := b.taken, reflect.DeepEqual(b.states, states)
+	b.mu.Unlock()
+	if !taken && !same { // as the replica's: what says nothing new outdates nothing
+		b.put(states)
+	}
+	return !taken
+}
+
+// take has a sibling say something.
+func (b *board) take(states *replica.GatewayStates) {
+	b.mu.Lock()
+	b.taken = true
+	b.mu.Unlock()
+	b.put(states)
+}
+
 func (b *board) YieldGateways() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.yielded = true
+}
+
+func (b *board) hasYielded() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.yielded
 }
 
 func (b *board) Gateways() (*replica.GatewayStates, <-chan struct{}) {
@@ -162,6 +188,14 @@ func (b *bench) start(f func(context.Context)) (stop func()) {
 
 func (b *bench) live() (stop func()) {
 	return b.start(func(ctx context.Context) { _ = b.run(ctx) })
+}
+
+// lead is a watcher that checks until its end.
+func (b *bench) lead(ctx context.Context) {
+	var checking sync.WaitGroup
+	defer checking.Wait()
+	checking.Go(func() { _ = b.check(ctx) })
+	b.gateways.lead(ctx)
 }
 
 func stateOf(states *replica.GatewayStates, addr string) string {
@@ -341,5 +375,35 @@ func TestHealthChanges(t *testing.T) {
 		time.Sleep(2 * lookEvery)
 		require.Equal(t, time.Second, b.health().Interval, "still")
 		require.Equal(t, "unknown", b.told("192.0.2.2"))
+	})
+}
+
+// TestNobodyLeads: while no Lease can be had, the last one who had it goes on,
+// until another one has it.
+func TestNobodyLeads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, "")
+		defer b.live()()
+		defer b.start(func(ctx context.Context) { _ = b.check(ctx) })()
+		lose := b.start(b.gateways.lead)
+		time.Sleep(time.Minute)
+		require.Equal(t, "up", b.told("192.0.2.1"))
+		lose()
+		b.net.kill("192.0.2.1", true)
+		time.Sleep(time.Minute)
+		require.Equal(t, "down", b.told("192.0.2.1"), "nobody else would have told")
+		require.False(t, b.board.hasYielded())
+
+		b.board.take(found(map[string]bool{"192.0.2.1": false, "192.0.2.2": true}))
+		time.Sleep(time.Second)
+		require.True(t, b.board.hasYielded())
+		dials := b.net.dials("192.0.2.1")
+		time.Sleep(time.Minute)
+		require.Equal(t, dials, b.net.dials("192.0.2.1"), "the other one checks")
+
+		defer b.start(b.gateways.lead)()
+		b.net.kill("192.0.2.1", false)
+		time.Sleep(time.Minute)
+		require.Equal(t, "up", b.told("192.0.2.1"), "elected again")
 	})
 }

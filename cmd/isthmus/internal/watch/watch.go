@@ -229,6 +229,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "gossip", Run: w.pool.Run},
 		lifecycle.Part{Name: "siblings", Run: w.replica.FollowSiblings},
 		lifecycle.Part{Name: "gateways", Run: w.gateways.run},
+		lifecycle.Part{Name: "checks", Run: w.gateways.check},
 		lifecycle.Part{Name: "heartbeat", Run: w.publisher.Run},
 		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.publisher.Update) }},
 		lifecycle.Part{Name: "publisher", Run: w.lead},
