@@ -39,18 +39,28 @@ func (b *builder) fronts(out *discovery.Service, ports []port) bool {
 		}
 		return false
 	}
+	b.behind(out, ports, fronts)
+	return true
+}
+
+// behind makes gateways of fronts. A port of the model has one number at all
+// gateways, and a gateway one for all ports that have none: the second counts
+// where fronts differ, and where some ports lead nowhere, as gateways are
+// checked at the first port.
+func (b *builder) behind(out *discovery.Service, ports []port, fronts []front) {
 	chosen := make([]map[int]uint16, len(fronts))
-	agree := true
+	agree, tcp := true, false
 	for i, f := range fronts {
 		chosen[i] = f.choose(ports)
 		agree = agree && maps.Equal(chosen[i], chosen[0])
+		for index := range chosen[i] {
+			tcp = tcp || ports[index].Protocol == discovery.TCP
+		}
 	}
 	for i, f := range fronts {
 		for _, t := range f.targets {
 			g := t.gateway(f.kind)
-			if !agree {
-				// A port of the model has one number at all gateways, a gateway
-				// has one for all ports: where fronts differ, theirs counts.
+			if !agree || len(chosen[i]) < len(ports) {
 				g.Port = chosen[i][slices.Min(slices.Collect(maps.Keys(chosen[i])))]
 			}
 			out.Gateways = append(out.Gateways, g)
@@ -63,7 +73,11 @@ func (b *builder) fronts(out *discovery.Service, ports []port) bool {
 		}
 	}
 	b.own(out, ports)
-	return true
+	for i := range out.Gateways {
+		if !tcp { // what the Service speaks over TCP is not behind them
+			out.Gateways[i].Check = discovery.CheckNone
+		}
+	}
 }
 
 // choose picks the front's port for each port of the Service that it leads to:

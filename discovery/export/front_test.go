@@ -153,7 +153,7 @@ func TestSeveralFronts(t *testing.T) {
 	}
 	got := build()
 	require.Equal(t, []discovery.Gateway{
-		{Addresses: addrs("203.0.113.1"), Kind: discovery.GatewayIngress}, {Addresses: addrs("203.0.113.2"), Kind: discovery.GatewayIngress},
+		{Addresses: addrs("203.0.113.1"), Port: 80, Kind: discovery.GatewayIngress}, {Addresses: addrs("203.0.113.2"), Port: 80, Kind: discovery.GatewayIngress},
 	}, got.Gateways)
 	require.Equal(t, []uint16{80, 0}, []uint16{got.Ports[0].Gateway, got.Ports[1].Gateway}, "the other port is not behind them")
 
@@ -167,6 +167,27 @@ func TestSeveralFronts(t *testing.T) {
 	failed := "Broken"
 	b.Status.LoadBalancer.Ingress[0].Ports[0].Error = &failed
 	require.Len(t, build().Gateways, 1, "a point whose ports are all in error")
+}
+
+// TestFrontsAreCheckedWhereTheyListen: the first port of a Service may not be
+// behind them.
+func TestFrontsAreCheckedWhereTheyListen(t *testing.T) {
+	in := export.Input{
+		Service: service(func(svc *corev1.Service) {
+			svc.Spec.Ports = []corev1.ServicePort{{Name: "admin", Port: 9090}, {Name: "http", Port: 80}, {Name: "dns", Protocol: corev1.ProtocolUDP, Port: 53}}
+		}),
+		Ingresses: []*networkingv1.Ingress{leads(t, "web", "203.0.113.1", "")},
+	}
+	got := export.Build(in).Service
+	require.Equal(t, uint16(80), got.Gateways[0].CheckPort(got))
+	require.NotEqual(t, discovery.CheckNone, got.Gateways[0].Check)
+
+	gw := edge(t, "{name: dns, port: 53, protocol: UDP"+all)
+	in.Ingresses, in.Routes = nil, []*export.Route{to(t, "UDPRoute", "", "{name: user, port: 53}", "")}
+	in.Gateway = func(export.Object) *export.Gateway { return gw }
+	got = export.Build(in).Service
+	require.Equal(t, uint16(53), got.Ports[2].Gateway)
+	require.Equal(t, discovery.CheckNone, got.Gateways[0].Check, "nothing there speaks TCP")
 }
 
 func TestIngressClassUnknownOrGone(t *testing.T) {
@@ -306,7 +327,7 @@ func TestGatewaySets(t *testing.T) {
 		{"with several: each service's own", entry("ports", 0), []discovery.Gateway{{Addresses: addrs("203.0.113.2"), Kind: discovery.GatewayLoadBalancer, Zone: "zone-x", Weight: 3, Check: discovery.CheckTLS}}, ""},
 		{"with a port of its own", entry("ports", 15443), []discovery.Gateway{{Addresses: addrs("203.0.113.2"), Port: 15443, Kind: discovery.GatewayLoadBalancer, Zone: "zone-x", Weight: 3, Check: discovery.CheckTLS}}, ""},
 		{"node ports", entry("node", 80), []discovery.Gateway{{Addresses: addrs("198.51.100.1"), Port: 30080, Kind: discovery.GatewayNodePort, Zone: "zone-a", Weight: 3, Check: discovery.CheckTLS}}, ""},
-		{"no such node port", entry("node", 81), nil, "gateway set default: Service production/node: no node port for port 81: say in watcher.yaml which port it is"},
+		{"no such node port", entry("node", 81), nil, "gateway set default: Service production/node: has no node port for port 81"},
 		{"of type ClusterIP", entry("plain", 0), nil, "gateway set default: Service production/plain: is of type ClusterIP: only LoadBalancer and NodePort are reached from outside"},
 		{"none", entry("other", 0), nil, "gateway set default: Service production/other: does not exist"},
 	} {

@@ -163,8 +163,11 @@ func (b *builder) entryService(e *SetEntry) ([]discovery.Gateway, string) {
 		}
 		return nil, "is of type " + clip(string(b.Service.Spec.Type)) + ": only LoadBalancer and NodePort are reached from outside"
 	}
-	if i < 0 || ports[i].node == 0 {
-		return nil, fmt.Sprintf("no node port for port %d: say in watcher.yaml which port it is", e.Gateway.Port)
+	switch {
+	case i < 0 && e.Gateway.Port == 0:
+		return nil, "has several ports: say in watcher.yaml which one it is (port)"
+	case i < 0 || ports[i].node == 0:
+		return nil, fmt.Sprintf("has no node port for port %d", e.Gateway.Port)
 	}
 	found := b.nodes(b.endpoints())
 	if len(found) == 0 {
