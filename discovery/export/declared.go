@@ -50,6 +50,17 @@ func (b *builder) undeclared() string {
 	return ""
 }
 
+// Named tells whether somebody has said of this very Service whether it is to be
+// exported, by an annotation; `export: all` says it of none in particular.
+func Named(svc *corev1.Service) bool {
+	if svc == nil {
+		return false
+	}
+	_, ours := svc.Annotations[AnnotationExport]
+	_, ciliums := svc.Annotations[AnnotationCiliumGlobal]
+	return ours || ciliums
+}
+
 // isKubernetes tells the API server's own Service. It exists in each cluster
 // and means another thing in each, so only a declaration by name exports it.
 func isKubernetes(svc *corev1.Service) bool {

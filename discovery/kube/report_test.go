@@ -41,14 +41,14 @@ func (w *world) rawConditions(namespace, name string) []metav1.Condition {
 	return e.Status.Conditions
 }
 
-// eventsOn are the reasons of the Events about a Service, each as often as there
+// eventsOn are the reasons of our Events about a Service, each as often as there
 // are Events.
 func (w *world) eventsOn(namespace, name string) []string {
 	list, err := w.c.CoreV1().Events(namespace).List(w.t.Context(), metav1.ListOptions{})
 	require.NoError(w.t, err)
 	var out []string
 	for _, e := range list.Items {
-		if e.InvolvedObject.Kind == "Service" && e.InvolvedObject.Name == name {
+		if e.InvolvedObject.Kind == "Service" && e.InvolvedObject.Name == name && e.Source.Component == "isthmus-watcher" {
 			out = append(out, e.Reason)
 		}
 	}
@@ -85,8 +85,10 @@ func TestReport(t *testing.T) {
 	}
 	w.service("shop", "before", corev1.ServiceTypeClusterIP, reachable)
 	w.export("v1beta1", "shop", "before")
+	w.service("shop", "unnamed", corev1.ServiceTypeClusterIP, undeclared)
 	var clash atomic.Pointer[discovery.Key]
 	s := newSource(t, watcher(c), func(cfg *kube.Config) {
+		cfg.Options.All = true
 		cfg.Conflict = func(key discovery.Key) (string, string) {
 			if k := clash.Load(); k != nil && *k == key {
 				return export.ConflictPort, "ports: cluster east has another"
@@ -138,6 +140,9 @@ func TestReport(t *testing.T) {
 	w.annotate("shop", "lonely", map[string]string{export.AnnotationGateway: "192.0.2.2"})
 	eventually(t, func() bool { return w.conditions("shop", "lonely")["Ready"] == "True/Exported" }, "it has a gateway now")
 
+	w.service("shop", "annotated", corev1.ServiceTypeClusterIP) // without a ServiceExport
+	eventually(t, func() bool { return len(w.eventsOn("shop", "annotated")) == 2 }, "exported, and no gateway")
+
 	clash.Store(new(discovery.MakeKey("shop", "clash")))
 	w.service("shop", "clash", corev1.ServiceTypeClusterIP, reachable)
 	w.export("v1beta1", "shop", "clash")
@@ -151,6 +156,7 @@ func TestReport(t *testing.T) {
 		w.export("v1beta1", "shop", name)
 		eventually(t, func() bool { return len(w.conditions("shop", name)) == 3 }, "sentinel "+name)
 	}
+	require.Empty(t, w.eventsOn("shop", "unnamed"), "of all that `export: all` exports nothing is said")
 	t.Run("a second leader has nothing to say", func(t *testing.T) {
 		versions := map[string]string{}
 		for _, name := range []string{"before", "good", "none", "lonely", "clash"} {

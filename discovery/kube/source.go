@@ -144,12 +144,7 @@ func (w *watch) look(key cache.ObjectName, u *discovery.Update) {
 	w.kinds.about(key, &in)
 	result := export.Build(in)
 	w.tell(key, result)
-	if result.Service != nil || in.Export != nil || !export.Intended(result.Reason) {
-		verdict := verdictOf(result)
-		w.source.verdicts.note(key, &verdict)
-	} else {
-		w.source.verdicts.note(key, nil)
-	}
+	w.source.verdicts.note(key, verdictOf(&in, result))
 	before, had := w.sent[key]
 	if result.Service == nil {
 		if had {

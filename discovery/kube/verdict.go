@@ -22,8 +22,14 @@ type verdict struct {
 	set string
 }
 
-func verdictOf(result export.Result) verdict {
-	v := verdict{exported: result.Service != nil, reason: result.Reason, problems: strings.Join(result.Problems, "; ")}
+// verdictOf is nil for a Service of which nobody has said that it is to be
+// exported, or not. Under `export: all` that is most of them, and nobody waits
+// to hear of each.
+func verdictOf(in *export.Input, result export.Result) *verdict {
+	if in.Export == nil && (!export.Named(in.Service) || result.Service == nil && export.Intended(result.Reason)) {
+		return nil
+	}
+	v := &verdict{exported: result.Service != nil, reason: result.Reason, problems: strings.Join(result.Problems, "; ")}
 	if v.exported {
 		v.own = len(result.Service.Gateways) > 0
 		if v.set = result.Service.GatewaySet; v.set == "" {
