@@ -16,7 +16,8 @@
 //	          (CoreDNS, every node)          (watcher, 2 replicas)
 //
 // Sources turn objects into an [Update]: the whole of a cluster's part, or
-// what changed in it. gossip/replica signs it, spreads it and, at every
+// what changed in it. On its way discovery/external counts those endpoints anew
+// that only it checks. gossip/replica signs it, spreads it and, at every
 // receiver, applies it to a [Table]. The DNS plugin looks names up in the
 // Table and never writes to it.
 //

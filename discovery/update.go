@@ -11,6 +11,23 @@ type Update struct {
 	Whole    bool
 	Services []*Service // new or changed
 	Removed  []Key      // gone; must be empty when Whole
+	// Checks say how endpoints of those Services are to be checked that want
+	// it. Only a cluster's own source sends any, and discovery/external takes
+	// them out again.
+	Checks map[Key]*EndpointCheck
+}
+
+// Add adds a service that is new or changed. check is nil when its endpoints
+// are not to be checked.
+func (u *Update) Add(s *Service, check *EndpointCheck) {
+	u.Services = append(u.Services, s)
+	if check == nil {
+		return
+	}
+	if u.Checks == nil {
+		u.Checks = map[Key]*EndpointCheck{}
+	}
+	u.Checks[s.Key()] = check
 }
 
 // Version says how new a part is. Versions of one cluster are ordered by Epoch

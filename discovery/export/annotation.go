@@ -20,6 +20,9 @@ const (
 	AnnotationWeight = "isthmus.dev/weight"
 	// AnnotationAliases: host names, comma separated.
 	AnnotationAliases = "isthmus.dev/aliases"
+	// AnnotationCheck: how endpoints are checked that no kubelet checks, as
+	// TYPE[:PORT][/PATH]: "tcp", "tls:443", "http:8080/healthz", "https:web/".
+	AnnotationCheck = "isthmus.dev/check"
 )
 
 // weight is 0 ("not set") when the annotation is missing or wrong.

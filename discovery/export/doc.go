@@ -28,4 +28,6 @@
 //	Ingress        namespace, name, deletionTimestamp, spec but for paths and
 //	               secrets, status.loadBalancer
 //	Gateway API    the types of gatewayapi.go
+//
+// With isthmus.dev/check also a Service's spec.selector, and a slice's name.
 package export

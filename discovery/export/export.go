@@ -75,6 +75,8 @@ type Input struct {
 type Result struct {
 	// Service is the record; nil means "not exported" and Reason says why.
 	Service *discovery.Service
+	// Check says how the Service's endpoints are to be checked; nil: not at all.
+	Check *discovery.EndpointCheck
 	// Reason is one of the Reason constants; "" when Service is set.
 	Reason string
 	// Problems are what the user should know although the Service is
@@ -143,7 +145,8 @@ func Build(in Input) Result {
 		b.problem("%v", err)
 		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
 	}
-	return Result{Service: out, Problems: b.problems}
+	check := b.check(endpoints)
+	return Result{Service: out, Check: check, Problems: b.problems}
 }
 
 // builder is one run of Build.

@@ -78,12 +78,13 @@ type view struct {
 	removed  []discovery.Key // ever
 	cluster  *discovery.Cluster
 	services map[discovery.Key]*discovery.Service
+	checks   map[discovery.Key]*discovery.EndpointCheck
 }
 
 // follow runs a source until the test ends and keeps what it emits.
 func follow(t *testing.T, source *kube.Source) *view {
 	t.Helper()
-	v := &view{services: map[discovery.Key]*discovery.Service{}}
+	v := &view{services: map[discovery.Key]*discovery.Service{}, checks: map[discovery.Key]*discovery.EndpointCheck{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- source.Run(ctx, v.apply) }()
@@ -111,6 +112,7 @@ func (v *view) apply(u discovery.Update) {
 	}
 	for _, s := range u.Services {
 		v.services[s.Key()] = s
+		v.checks[s.Key()] = u.Checks[s.Key()]
 	}
 	for _, key := range u.Removed {
 		if v.services[key] == nil {

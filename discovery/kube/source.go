@@ -153,9 +153,9 @@ func (w *watch) look(key cache.ObjectName, u *discovery.Update) {
 		}
 		return
 	}
-	if now := fingerprint(result.Service); !had || now != before {
+	if now := fingerprint([]any{result.Service, result.Check}); !had || now != before {
 		w.sent[key] = now
-		u.Services = append(u.Services, result.Service)
+		u.Add(result.Service, result.Check)
 	}
 }
 

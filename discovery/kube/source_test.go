@@ -42,6 +42,7 @@ func TestSource(t *testing.T) {
 		"annotation":    testAnnotation,
 		"serviceexport": testServiceExport,
 		"slices":        testSlices,
+		"checks":        testChecks,
 		"loadbalancer":  testLoadBalancer,
 		"latency":       testLatency,
 	} {

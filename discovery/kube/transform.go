@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/isthmus-dns/isthmus/discovery/export"
 )
 
 // The transforms run on each object before an informer caches it and keep
@@ -35,7 +37,12 @@ func trimService(obj any) (any, error) {
 	}
 	meta.DeletionTimestamp = svc.DeletionTimestamp
 	svc.ObjectMeta = meta
+	selector := svc.Spec.Selector
+	if _, checked := meta.Annotations[export.AnnotationCheck]; !checked {
+		selector = nil
+	}
 	svc.Spec = corev1.ServiceSpec{
+		Selector:                 selector,
 		Type:                     svc.Spec.Type,
 		ClusterIP:                svc.Spec.ClusterIP,
 		ClusterIPs:               svc.Spec.ClusterIPs,

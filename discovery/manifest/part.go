@@ -117,9 +117,9 @@ func (p *part) service(inv *inventory, key discovery.Key, out *discovery.Update)
 		}
 		return
 	}
-	if now := fingerprintOf(result.Service); !was || now != before {
+	if now := fingerprintOf([]any{result.Service, result.Check}); !was || now != before {
 		p.emitted[key] = now
-		out.Services = append(out.Services, result.Service)
+		out.Add(result.Service, result.Check)
 	}
 }
 

@@ -654,3 +654,19 @@ func TestAdopt(t *testing.T) {
 		require.Empty(t, second.Snapshot().Cluster("nobody"))
 	})
 }
+
+// All targets of a large group have their first check within two intervals: one
+// until their turn comes, and what spreads them.
+func TestFirstChecksOfLargeGroup(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := newNetwork()
+		const count = 4096
+		p := start(t, n, probe.Config{Policy: probe.Policy{Limits: probe.Limits{PerCluster: count}}})
+		targets := crowd(1, count)
+		p.SetTargets(targets)
+		time.Sleep(2 * probe.DefaultHealth().Interval)
+		for _, target := range targets {
+			require.NotEmpty(t, n.began(netip.AddrPortFrom(target.Addr, target.Port)))
+		}
+	})
+}

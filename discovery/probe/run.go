@@ -104,7 +104,7 @@ func (p *Prober) introduceLocked(probe *probed, now time.Time, among int) {
 	// A cluster's own pace: all that it may have, in one interval.
 	step := probe.health.Interval / time.Duration(p.policy.Limits.PerCluster)
 	if due.Sub(now) < maxBehind {
-		g.newcomer = due.Add(max(step, newcomers))
+		g.newcomer = due.Add(step)
 	}
 	// All together are spread over no more than an interval.
 	spread := min(newcomers*time.Duration(among), probe.health.period())

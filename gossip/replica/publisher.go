@@ -26,6 +26,7 @@ type Publisher struct {
 	replica   *Replica
 	log       *slog.Logger
 	confirmer Confirmer     // nil: time alone confirms
+	begins    func()        // nil: nobody is told
 	wake      chan struct{} // capacity 1
 	reviewed  chan struct{} // capacity 1: what is held has changed
 	epoch     atomic.Uint64 // that we published under last, 0 if we never did
@@ -59,6 +60,12 @@ func (r *Replica) NewPublisher() *Publisher {
 // ConfirmWith says whom to ask before most services are removed at once. Call
 // it before Lead; without it such a removal only waits.
 func (p *Publisher) ConfirmWith(c Confirmer) { p.confirmer = c }
+
+// BeginWith says whom to tell that a term begins: what was published last is in
+// the table by then, as far as it is known to anybody, and nothing goes out
+// before f has returned. So f may Update what would otherwise take back what an
+// earlier leader has found. Call it before Lead.
+func (p *Publisher) BeginWith(f func()) { p.begins = f }
 
 // Update takes what a source emits. It does not wait for anything. A service
 // that breaks the model's bounds is left out and logged; the others go on.

@@ -91,6 +91,9 @@ func (p *Publisher) reign(ctx context.Context, epochs Epochs) error {
 	}
 	p.log.Info("publishing", "cluster", p.replica.cluster, "epoch", epoch)
 	p.forgetHolds()
+	if p.begins != nil {
+		p.begins()
+	}
 	reviewing, stop := context.WithCancel(ctx)
 	var reviews sync.WaitGroup
 	reviews.Go(func() { p.review(reviewing) })

@@ -47,6 +47,7 @@ func TestDirections(t *testing.T) {
 	allowed := map[string][]string{
 		"discovery":               {},
 		"discovery/export":        {"discovery"},
+		"discovery/external":      {"discovery"},
 		"discovery/kube":          {"discovery"},
 		"discovery/manifest":      {"discovery"},
 		"discovery/probe":         {"discovery"},

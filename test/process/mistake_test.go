@@ -175,7 +175,7 @@ func TestMistakesInCorefile(t *testing.T) {
 		want           []string
 	}{
 		{"unknown plugin", "bufsize 1232", "bufsiz 1232", "bufsiz", []string{`unknown plugin "bufsiz"`, `did you mean "bufsize"?`}},
-		{"plugin that is left out", "errors", "kubernetes", "kubernetes", []string{`"kubernetes"`, "not in isthmus"}},
+		{"plugin that is left out", "errors", "etcd", "etcd", []string{`"etcd"`, "not in isthmus"}},
 		{"unknown property", "snapshot snapshot", "snapshots snapshot", "snapshots", []string{"isthmus", `unknown property "snapshots"`, `did you mean "snapshot"?`}},
 		{"no watcher", "watcher " + c.Gossip, "", "", []string{"watcher is missing"}},
 		{"watcher's port", "watcher " + c.Gossip, "watcher 127.0.0.1:99999", "99999", []string{"watcher", "want host[:port]"}},

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,7 +93,7 @@ func (w *Watcher) changes(name string, now *config.Config) error {
 		}
 		w.view.change(func(v *replica.View) { v.Routing = text })
 	case "health":
-		return w.gateways.setHealth(now.Health)
+		return cmp.Or(w.gateways.setHealth(now.Health), w.external.SetHealth(now.Health))
 	case "import":
 		return w.replica.SetImport(now.Import)
 	case "gossip.join":

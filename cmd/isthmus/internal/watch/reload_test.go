@@ -51,17 +51,21 @@ func (l *lines) take() string {
 // running is a watcher that follows its file, and an agent of it.
 type running struct {
 	*Watcher
-	t      *testing.T
-	file   string
-	base   string // what stands in the file besides what a test is about
-	gossip string
-	log    *lines
-	hangup chan os.Signal
-	agent  *replica.Subscriber
+	t       *testing.T
+	options Options
+	stop    func()
+	file    string
+	base    string // what stands in the file besides what a test is about
+	gossip  string
+	log     *lines
+	hangup  chan os.Signal
+	agent   *replica.Subscriber
 }
 
 // live runs a watcher of a cluster, from a file with base and the given text.
-func live(t *testing.T, cluster, text string) *running {
+func live(t *testing.T, cluster, text string) *running { return liveWith(t, cluster, text, Options{}) }
+
+func liveWith(t *testing.T, cluster, text string, o Options) *running {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "manifests"), 0o755))
@@ -69,11 +73,9 @@ func live(t *testing.T, cluster, text string) *running {
 	r.base = fmt.Sprintf("clusterset: prod\ncluster: %s\nsource: {manifests: {dir: manifests}}\ninsecure: true\nstate: state\nhttp: %s\n",
 		cluster, freeport.Addr(t))
 	r.write(r.base + text + r.gossiping())
-	c, err := config.Load(r.file)
-	require.NoError(t, err)
-	r.Watcher, err = New(c, Options{Logger: slog.New(slog.NewTextHandler(r.log, nil)), Watcher: "w0", Reload: r.hangup})
-	require.NoError(t, err)
-	r.begin(r.Run)
+	o.Logger, o.Watcher, o.Reload = slog.New(slog.NewTextHandler(r.log, nil)), "w0", r.hangup
+	r.options = o
+	r.start()
 
 	own, err := trust.Insecure(trust.ID{Clusterset: "prod", Cluster: cluster, Role: trust.Agent})
 	require.NoError(t, err)
@@ -86,15 +88,27 @@ func live(t *testing.T, cluster, text string) *running {
 	return r
 }
 
-// begin runs something until the test's end.
-func (r *running) begin(run func(context.Context) error) {
+// start runs the watcher, after stop once more.
+func (r *running) start() {
+	r.t.Helper()
+	c, err := config.Load(r.file)
+	require.NoError(r.t, err)
+	r.Watcher, err = New(c, r.options)
+	require.NoError(r.t, err)
+	r.stop = r.begin(r.Run)
+}
+
+// begin runs something until stop is called, which is so at the test's end.
+func (r *running) begin(run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
-	r.t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		<-done
 	})
+	r.t.Cleanup(stop)
+	return stop
 }
 
 func (r *running) gossiping(join ...string) string {
@@ -204,6 +218,7 @@ func TestReloadOfAllElse(t *testing.T) {
 	r.logged("configuration reloaded", `changed="locality, gateways, gossip.join, import, health"`,
 		"configuration needs a restart", `fields="network, forget, http"`)
 	require.Equal(t, 7*time.Second, r.gateways.health().Interval)
+	require.Equal(t, 7*time.Second, r.external.Health().Interval)
 	r.until("agents have the gateway", func() bool {
 		return own().GatewaySets[0].Gateways[0].Addresses[0] == netip.MustParseAddr("192.0.2.2")
 	})

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -22,6 +23,7 @@ import (
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/config"
 	"github.com/isthmus-dns/isthmus/cmd/isthmus/internal/lifecycle"
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/external"
 	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
@@ -39,6 +41,9 @@ type Options struct {
 	Watcher string
 	// AllowLoopback lets gateways stand on loopback, for the demo and tests.
 	AllowLoopback bool
+	// damping is that of checks of external endpoints, for tests; 0 is the
+	// default.
+	damping time.Duration
 	// Reload asks for the configuration file to be read again, whether it has
 	// changed or not. Nil: nobody asks.
 	Reload <-chan os.Signal
@@ -69,6 +74,7 @@ type Watcher struct {
 	api       *api.Server
 	explainer *isthmus.Explainer
 	gateways  *gateways
+	external  *external.Checker
 	leading   leading
 }
 
@@ -98,12 +104,17 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 		w.Close()
 		return nil, err
 	}
+	if w.external, err = w.newExternal(o); err != nil {
+		w.Close()
+		return nil, err
+	}
 	// Last, because it may write to the state folder.
 	if w.source, err = w.newSource(o, member); err != nil {
 		w.Close()
 		return nil, err
 	}
 	w.publisher.ConfirmWith(w.source)
+	w.publisher.BeginWith(w.external.Inherit)
 	w.explainer = w.newExplainer()
 	w.api = w.newAPI(o.Version, member)
 	return w, nil
@@ -231,7 +242,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "gateways", Run: w.gateways.run},
 		lifecycle.Part{Name: "checks", Run: w.gateways.check},
 		lifecycle.Part{Name: "heartbeat", Run: w.publisher.Run},
-		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.publisher.Update) }},
+		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.external.Update) }},
 		lifecycle.Part{Name: "publisher", Run: w.lead},
 		lifecycle.Part{Name: "configuration", Run: w.follow},
 	)
@@ -255,8 +266,8 @@ func (w *Watcher) nameTaken(err error) error {
 		err, filepath.Join(w.config.State, uidFile))
 }
 
-// lead publishes, and has gateways checked, whenever this watcher is the elected
-// one.
+// lead publishes, and has gateways and external endpoints checked, whenever this
+// watcher is the elected one.
 func (w *Watcher) lead(ctx context.Context) error {
 	return w.source.elect(ctx, func(ctx context.Context) {
 		w.leading.set(true)
@@ -265,6 +276,7 @@ func (w *Watcher) lead(ctx context.Context) error {
 		defer checking.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		checking.Go(func() { w.external.Lead(ctx) })
 		checking.Go(func() { w.gateways.lead(ctx) })
 		checking.Go(func() { w.source.report(ctx) })
 		if err := w.publisher.Lead(ctx, w.source); err != nil {
