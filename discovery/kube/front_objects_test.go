@@ -74,16 +74,6 @@ func (w *world) drop(kind, namespace, name string) {
 	require.NoError(w.t, w.at(kind, namespace).Delete(w.t.Context(), name, metav1.DeleteOptions{}))
 }
 
-// changeService changes a Service's specification or metadata.
-func (w *world) changeService(namespace, name string, change func(*corev1.Service)) {
-	w.t.Helper()
-	svc, err := w.c.CoreV1().Services(namespace).Get(w.t.Context(), name, metav1.GetOptions{})
-	require.NoError(w.t, err)
-	change(svc)
-	_, err = w.c.CoreV1().Services(namespace).Update(w.t.Context(), svc, metav1.UpdateOptions{})
-	require.NoError(w.t, err)
-}
-
 func (w *world) nodeStatus(name string, change func(*corev1.Node)) {
 	w.t.Helper()
 	node, err := w.c.CoreV1().Nodes().Get(w.t.Context(), name, metav1.GetOptions{})
