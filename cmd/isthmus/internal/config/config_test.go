@@ -231,6 +231,12 @@ watcher.yaml:1: tls is missing: add tls: {cert: FILE, key: FILE, ca: FILE}, or i
 		{"no source named", "clusterset: prod\ncluster: west\ninsecure: true\nsource: {export: all}", "watcher.yaml:4: source: names none: give kubernetes: {} or manifests: {dir: DIR}"},
 		{"two sources", "clusterset: prod\ncluster: west\ninsecure: true\nsource: {kubernetes: {}, manifests: {dir: a}}", "watcher.yaml:4: source: has kubernetes and manifests: give one of them"},
 		{"no folder", "clusterset: prod\ncluster: west\ninsecure: true\nsource:\n  manifests: {}", "watcher.yaml:5: source.manifests.dir is missing: add dir: DIR"},
+		{
+			"gateways of objects that no file has",
+			"clusterset: prod\ncluster: west\ninsecure: true\nsource: {manifests: {dir: a}}\ngateways:\n- service: a/b\n- ingress: web/shop\n- gateway: web/edge",
+			"watcher.yaml:7: gateways[1].ingress: source.manifests reads none: give addresses, hostname or service\n" +
+				"watcher.yaml:8: gateways[2].gateway: source.manifests reads none: give addresses, hostname or service",
+		},
 		{"unknown export", "clusterset: prod\ncluster: west\ninsecure: true\nsource:\n  manifests: {dir: a}\n  export: some", `watcher.yaml:6: source.export: unknown value "some": want one of declared, all`},
 		{"misspelt source", "clusterset: prod\ncluster: west\ninsecure: true\nsource: {kubernets: {}}", `watcher.yaml:4: unknown field "kubernets" in source: did you mean "kubernetes"?`},
 		{"no key", "clusterset: prod\ncluster: west\nsource: {kubernetes: {}}\ntls: {cert: a, ca: b}", "watcher.yaml:4: tls.key is missing: add key: FILE"},
