@@ -18,9 +18,9 @@ type front struct {
 	// offers are the ports at the front that lead to a port of the Service, by
 	// its index; secure ones among them expect TLS.
 	offers map[int][]offer
-	// hosts are the names that it must be asked for; nil when any will do.
+	// hosts are the names that it must be asked for, unless any will do.
 	hosts map[string]bool
-	any   bool // it answers to any host name
+	any   bool
 }
 
 type offer struct {
