@@ -54,7 +54,7 @@ fuzz-server: ## fuzz a whole DNS server with raw packets for SERVER_FUZZTIME (5m
 
 lint: ## linters, formatting, the wire schema
 	$(GO) run $(LINT) run ./...
-	@out=$$($(GO) run $(GOFUMPT) -l cmd discovery gossip plugin test | grep -v '\.pb\.go$$' || true); \
+	@out=$$($(GO) run $(GOFUMPT) -l cmd deploy discovery gossip plugin test | grep -v '\.pb\.go$$' || true); \
 	  if [ -n "$$out" ]; then echo "gofumpt: run make fmt for:" $$out >&2; exit 1; fi
 	$(GO) run $(BUF) lint
 
@@ -98,8 +98,8 @@ deploy-tools: ## build helm and kustomize, fetch CRDs, for the tests of deploy/
 # What make test leaves out for want of the programs.
 E2E := ./discovery/kube/ ./deploy/ ./test/crash/ ./test/distance/ ./test/e2e/ ./test/kubetest/ ./test/reload/ ./test/resolvers/
 
-e2e: build kube ## the tests on real API servers, of reloads and of resolvers
-	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m $(E2E)
+e2e: build kube deploy-tools ## the tests on real API servers, of manifests, of reloads and of resolvers
+	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) ISTHMUS_DEPLOY_TOOLS=$(CURDIR)/$(TOOLS) $(GO) test -count=1 -timeout 15m $(E2E)
 
 # Some hours, and 16 GiB for 300 clusters. Seeds and figures go to standard output, the simulator's
 # tables and plots to build/sim.
