@@ -54,7 +54,7 @@ fuzz-server: ## fuzz a whole DNS server with raw packets for SERVER_FUZZTIME (5m
 
 lint: ## linters, formatting, the wire schema
 	$(GO) run $(LINT) run ./...
-	@out=$$($(GO) run $(GOFUMPT) -l cmd discovery gossip plugin test | grep -v '\.pb\.go$$' || true); \
+	@out=$$($(GO) run $(GOFUMPT) -l cmd deploy discovery gossip plugin test | grep -v '\.pb\.go$$' || true); \
 	  if [ -n "$$out" ]; then echo "gofumpt: run make fmt for:" $$out >&2; exit 1; fi
 	$(GO) run $(BUF) lint
 
@@ -114,14 +114,14 @@ CLUSTERS := ISTHMUS_BIN=$(CURDIR)/$(BIN) ISTHMUS_RIG=$(RIG) ISTHMUS_CLUSTERDNS=$
   ISTHMUS_KUBECONFIGS=$(KUBECONFIGS) ISTHMUS_IMAGES="$(IMAGES)"
 
 ifdef KUBECONFIGS
-e2e: build ## the tests on real API servers and clusters, of reloads and of resolvers
+e2e: build ## the tests on real API servers and clusters, of manifests, of reloads and of resolvers
 else
-e2e: build kube rig
-	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m $(E2E)
+e2e: build kube rig deploy-tools
+	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) ISTHMUS_DEPLOY_TOOLS=$(CURDIR)/$(TOOLS) $(GO) test -count=1 -timeout 15m $(E2E)
 endif
 	$(CLUSTERS) $(GO) test -count=1 -v -timeout 20m ./test/clusters/
 
-e2e-faults: build $(if $(KUBECONFIGS),,rig) ## everything that may happen to three clusters, at full length: 25 minutes, 5 GiB
+e2e-faults: build $(if $(KUBECONFIGS),,rig) ## everything that may happen to three clusters, at full length: 18 minutes, 5 GiB
 	ISTHMUS_FAULTS=full ISTHMUS_CLUSTERS=3 $(CLUSTERS) $(GO) test -count=1 -v -timeout 1h ./test/clusters/
 
 # Some hours, and 16 GiB for 300 clusters. Seeds and figures go to standard output, the simulator's

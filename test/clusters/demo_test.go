@@ -102,15 +102,11 @@ func (f *fleet) right(t testing.TB, c *cluster) map[string]string {
 
 // gateways is the part of watcher.yaml that names the cluster's gateway, which
 // Services have that others can't reach by themselves.
-func (f *fleet) gateways(t testing.TB, c *cluster) string {
-	t.Helper()
-	return fmt.Sprintf(`
+const gateways = `
 gateways:
   - name: default
-    addresses: [%s]
-    port: 80
-`, c.balanced(t, "demo", "gateway"))
-}
+    service: demo/gateway
+`
 
 // markAddress is one of two, outside what the rig gives out. Elsewhere they
 // are addresses for documentation (RFC 5737): nobody connects there.

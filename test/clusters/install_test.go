@@ -127,7 +127,7 @@ func (f *fleet) addGateways(t testing.TB, c *cluster) {
 	file, err := os.OpenFile(filepath.Join(f.dir, "deploy", "overlays", c.name, "watcher.yaml"), os.O_APPEND|os.O_WRONLY, 0)
 	require.NoError(t, err)
 	defer file.Close()
-	_, err = file.WriteString(f.gateways(t, c))
+	_, err = file.WriteString(gateways)
 	require.NoError(t, err)
 }
 

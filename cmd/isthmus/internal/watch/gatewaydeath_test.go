@@ -431,6 +431,12 @@ func watchOver(t *testing.T, s *replica.Subscriber, e *entrance) *lookout {
 	return o
 }
 
+func (o *lookout) saw(state string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.seen[state]
+}
+
 // only wants that nothing else was seen.
 func (o *lookout) only(t *testing.T, state string) {
 	t.Helper()
@@ -524,6 +530,7 @@ func TestOnlyWatcherRestarts(t *testing.T) {
 	}, generous, 5*time.Millisecond)
 	door.open()
 	until(t, time.Now(), []*replica.Subscriber{s}, down, "up")
+	require.Eventually(t, func() bool { return o.saw("up") }, generous, time.Millisecond)
 	o.stop()
 	require.Equal(t, map[string]bool{"down": true, "up": true}, o.seen, "and never unknown")
 	require.NotSame(t, held, s.Gateways())
