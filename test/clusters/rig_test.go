@@ -62,6 +62,7 @@ func (r rig) desk() string { return filepath.Join(string(r), "e2e") }
 func (r rig) output(args ...string) (string, error) {
 	cmd := exec.Command(r.program(), args...)
 	cmd.Env = append(os.Environ(), "RIG_DIR="+string(r))
+	cmd.SysProcAttr = orphan() // or it went on to start what "down" has ended
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
