@@ -22,11 +22,11 @@ func ParseLocality(s string) (Locality, error) {
 	}
 	parts := strings.Split(s, "/")
 	if len(parts) > 3 {
-		return Locality{}, fmt.Errorf("locality %q: has %d segments, want region[/zone[/subzone]]", s, len(parts))
+		return Locality{}, fmt.Errorf("locality %q: has %d segments, want region[/zone[/subzone]]", clip(s), len(parts))
 	}
 	for _, p := range parts {
 		if err := validLabelValue(p); err != nil {
-			return Locality{}, fmt.Errorf("locality %q: segment %q: %w", s, p, err)
+			return Locality{}, fmt.Errorf("locality %q: segment %q: %w", clip(s), clip(p), err)
 		}
 	}
 	parts = append(parts, "", "")
@@ -48,7 +48,7 @@ func (l Locality) String() string {
 // that each field is a label value.
 func (l Locality) Validate() error {
 	if l.Region == "" && (l.Zone != "" || l.Subzone != "") || l.Zone == "" && l.Subzone != "" {
-		return fmt.Errorf("locality %q: a zone needs a region and a subzone needs a zone", l.Region+"/"+l.Zone+"/"+l.Subzone)
+		return fmt.Errorf("locality %q: a zone needs a region and a subzone needs a zone", clip(l.Region+"/"+l.Zone+"/"+l.Subzone))
 	}
 	_, err := ParseLocality(l.String())
 	return err

@@ -28,6 +28,11 @@ func TestParseLocality(t *testing.T) {
 	}
 	require.Error(t, discovery.Locality{Zone: "z"}.Validate())
 	require.Error(t, discovery.Locality{Region: "r", Subzone: "s"}.Validate())
+	for _, hostile := range []string{strings.Repeat("\xb9", 10_000), strings.Repeat("a/", 10_000)} {
+		_, err := discovery.ParseLocality(hostile)
+		require.Error(t, err)
+		require.Less(t, len(err.Error()), 1000)
+	}
 }
 
 func TestValidLabel(t *testing.T) {
