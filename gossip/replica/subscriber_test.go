@@ -17,13 +17,19 @@ import (
 
 // agent runs a subscriber until stop is called.
 func agent(t testing.TB, identity *trust.Identity, dir string, watchers ...string) (s *Subscriber, stop func()) {
+	s = restored(t, identity, dir, watchers...)
+	return s, follow(t, s)
+}
+
+// restored is an agent that does not run yet.
+func restored(t testing.TB, identity *trust.Identity, dir string, watchers ...string) *Subscriber {
 	s, err := NewSubscriber(SubscriberConfig{
 		Watchers: watchers, Identity: identity, Table: discovery.NewTable(), SnapshotDir: dir, Node: "n1",
 		Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 	})
 	require.NoError(t, err)
 	require.NoError(t, s.Restore())
-	return s, follow(t, s)
+	return s
 }
 
 // follow runs a subscriber until the returned function is called.
