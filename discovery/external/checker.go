@@ -1,7 +1,6 @@
 package external
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,7 +44,6 @@ type Checker struct {
 	changed chan struct{} // capacity 1: targets may be others
 
 	mu        sync.Mutex
-	policy    probe.Policy
 	services  map[discovery.Key]*service // those with a check; guarded by mu, like all below
 	inherited time.Time                  // until when services go by what was published; zero: they don't
 	leftOut   int                        // endpoints beyond MaxTargets
@@ -71,7 +69,7 @@ func New(cfg Config) (*Checker, error) {
 		return nil, fmt.Errorf("external endpoints: %w", err)
 	}
 	c := &Checker{
-		cfg: cfg, log: cfg.Probe.Logger, prober: prober, policy: cfg.Probe.Policy,
+		cfg: cfg, log: cfg.Probe.Logger, prober: prober,
 		changed: make(chan struct{}, 1), services: map[discovery.Key]*service{},
 	}
 	if r := cfg.Probe.Registerer; r != nil {
@@ -84,31 +82,11 @@ func New(cfg Config) (*Checker, error) {
 
 // SetHealth changes how often and how patiently endpoints are checked.
 func (c *Checker) SetHealth(h probe.Health) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	policy := c.policy
-	policy.Health = h
-	if err := c.prober.SetPolicy(policy); err != nil {
-		return err
-	}
-	c.policy = policy
-	return nil
+	return c.prober.ChangePolicy(func(p *probe.Policy) { p.Health = h })
 }
 
 // Health is how often and how patiently endpoints are checked.
-func (c *Checker) Health() probe.Health {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.healthLocked()
-}
-
-func (c *Checker) healthLocked() probe.Health {
-	h, d := c.policy.Health, probe.DefaultHealth()
-	return probe.Health{
-		Interval: cmp.Or(h.Interval, d.Interval), Timeout: cmp.Or(h.Timeout, d.Timeout),
-		Unhealthy: cmp.Or(h.Unhealthy, d.Unhealthy), Healthy: cmp.Or(h.Healthy, d.Healthy),
-	}
-}
+func (c *Checker) Health() probe.Health { return c.prober.Policy().Health }
 
 // Update takes what a source emits, and emits it with the services that want a
 // check counted by what is known of their endpoints.

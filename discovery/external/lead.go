@@ -74,7 +74,7 @@ func (c *Checker) Inherit() {
 // patienceLocked is how long our own verdicts may take: an interval until all
 // have been checked for the first time, and what a dead one takes from there.
 func (c *Checker) patienceLocked() time.Duration {
-	h := c.healthLocked()
+	h := c.Health()
 	return h.Interval*time.Duration(h.Unhealthy+2) + time.Second
 }
 

@@ -187,7 +187,7 @@ func TestConcurrentUse(t *testing.T) {
 					{Cluster: "east", Host: "lb.example", Port: at.Port()},
 					{Cluster: "east", Addr: at.Addr(), Port: at.Port() + uint16((n+i)%3)},
 				})
-				if err := p.SetPolicy(Policy{Fit: p.policyFit(), Health: Health{Interval: 100 * ms, Timeout: 50 * ms}}); err != nil {
+				if err := p.ChangePolicy(func(policy *Policy) { policy.Health = Health{Interval: 100 * ms, Timeout: 50 * ms} }); err != nil {
 					panic(err)
 				}
 				for _, results := range p.Snapshot().All() {
@@ -202,10 +202,4 @@ func TestConcurrentUse(t *testing.T) {
 	require.Eventually(t, func() bool { return p.Snapshot().State(target).Status == Up }, time.Minute, ms)
 	cancel()
 	wg.Wait()
-}
-
-func (p *Prober) policyFit() func(netip.Addr) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.policy.Fit
 }

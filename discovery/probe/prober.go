@@ -173,15 +173,25 @@ func (p *Prober) SetTargets(targets []Target) {
 	p.settleLocked(now)
 }
 
-// SetPolicy replaces the policy. States and what was counted are kept; checks
-// that are due later than the new interval allows come sooner. A greater limit
-// of a cluster takes effect with the next SetTargets.
-func (p *Prober) SetPolicy(policy Policy) error {
+// Policy is the one in force, with defaults in the place of zero fields.
+func (p *Prober) Policy() Policy {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.policy
+}
+
+// ChangePolicy changes the policy in force; change is called with a lock held
+// and must not wait. On an error the policy stays. States and what was counted
+// are kept; checks that are due later than the new interval allows come sooner. A
+// greater limit of a cluster takes effect with the next SetTargets.
+func (p *Prober) ChangePolicy(change func(*Policy)) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	policy := p.policy
+	change(&policy)
 	if err := policy.Validate(); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.policy = policy.withDefaults()
 	now := time.Now()
 	for _, g := range p.groups {

@@ -375,25 +375,30 @@ func TestGoneInFlight(t *testing.T) {
 	})
 }
 
-func TestSetPolicy(t *testing.T) {
+// to changes a policy as a whole.
+func to(policy probe.Policy) func(*probe.Policy) {
+	return func(p *probe.Policy) { *p = policy }
+}
+
+func TestChangePolicy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newNetwork()
 		p := start(t, n, probe.Config{Policy: probe.Policy{Health: probe.Health{Interval: time.Minute, Timeout: time.Second}}})
 		gateway := target("east", at(1))
 		p.SetTargets([]probe.Target{gateway})
 		await(t, p, gateway, probe.Up, time.Second)
-		require.Error(t, p.SetPolicy(probe.Policy{Health: probe.Health{Interval: time.Nanosecond}}))
-		require.NoError(t, p.SetPolicy(probe.Policy{}))
+		require.Error(t, p.ChangePolicy(to(probe.Policy{Health: probe.Health{Interval: time.Nanosecond}})))
+		require.NoError(t, p.ChangePolicy(to(probe.Policy{})))
 		time.Sleep(5 * time.Second)
 		before := len(n.began(at(1)))
 		for range 60 { // the same again
-			require.NoError(t, p.SetPolicy(probe.Policy{}))
+			require.NoError(t, p.ChangePolicy(to(probe.Policy{})))
 			time.Sleep(time.Second)
 		}
 		requireGaps(t, n.began(at(1))[before:], 4500*time.Millisecond, 5100*time.Millisecond)
 		n.set(at(1), refuse)
 		await(t, p, gateway, probe.Down, 16*time.Second)
-		require.NoError(t, p.SetPolicy(probe.Policy{Fit: func(netip.Addr) bool { return false }}))
+		require.NoError(t, p.ChangePolicy(to(probe.Policy{Fit: func(netip.Addr) bool { return false }})))
 		time.Sleep(time.Second)
 		require.Zero(t, p.Snapshot().State(gateway))
 	})
@@ -476,7 +481,7 @@ func TestTotalLimit(t *testing.T) {
 		require.Equal(t, []int{5, 30, 65, 0}, sizes())
 		p.SetTargets(targets[5:35])
 		require.Equal(t, []int{0, 30, 0, 0}, sizes())
-		require.NoError(t, p.SetPolicy(probe.Policy{Limits: probe.Limits{Total: 2}}))
+		require.NoError(t, p.ChangePolicy(to(probe.Policy{Limits: probe.Limits{Total: 2}})))
 		p.SetTargets(targets)
 		require.Equal(t, []int{1, 1, 1, 1}, sizes(), "no cluster goes without")
 	})

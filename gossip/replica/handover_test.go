@@ -17,6 +17,21 @@ import (
 	"github.com/isthmus-dns/isthmus/gossip/trust"
 )
 
+// outrun has a leader of east, which has published user, publish orders as well,
+// and all of it reach west, but a sibling only what came first.
+func (n *network) outrun(t *testing.T, leader, sibling, west *node) {
+	t.Helper()
+	for _, watcher := range []*node{sibling, west} {
+		eventually(t, "the first version", func() bool { return ready(watcher.config.Table, "user", "east") == 1 })
+	}
+	n.mu.Lock()
+	n.cut[sibling.peer.Name] = true // its messages, not its connections
+	n.mu.Unlock()
+	leader.publisher.Update(discovery.Update{Services: []*discovery.Service{service("orders", 2)}})
+	eventually(t, "the second version", func() bool { return ready(west.config.Table, "orders", "east") == 2 })
+	require.Equal(t, -1, ready(sibling.config.Table, "orders", "east"))
+}
+
 // TestHandOver: when a leader's term ends, its sibling has all that it
 // published, also what was lost on the way, and leads on with it.
 func TestHandOver(t *testing.T) {
@@ -28,15 +43,7 @@ func TestHandOver(t *testing.T) {
 		watcher.publisher.Update(whole("east", service("user", 1)))
 	}
 	stop := first.lead(t, epochs)
-	for _, watcher := range []*node{second, west} {
-		eventually(t, "the first version", func() bool { return ready(watcher.config.Table, "user", "east") == 1 })
-	}
-	n.mu.Lock()
-	n.cut["e1.east"] = true // its messages, not its connections
-	n.mu.Unlock()
-	first.publisher.Update(discovery.Update{Services: []*discovery.Service{service("orders", 2)}})
-	eventually(t, "the second version", func() bool { return ready(west.config.Table, "orders", "east") == 2 })
-	require.Equal(t, -1, ready(second.config.Table, "orders", "east"))
+	n.outrun(t, first, second, west)
 	stop()
 	require.Equal(t, 2, ready(second.config.Table, "orders", "east"), "before the term ended")
 }
@@ -50,15 +57,7 @@ func TestInquiry(t *testing.T) {
 	west := n.start(t, p, "w0.west", "west")
 	first.publisher.Update(whole("east", service("user", 1)))
 	first.lead(t, epochs)
-	for _, watcher := range []*node{second, west} {
-		eventually(t, "the first version", func() bool { return ready(watcher.config.Table, "user", "east") == 1 })
-	}
-	n.mu.Lock()
-	n.cut["e1.east"] = true // its messages, not its connections
-	n.mu.Unlock()
-	first.publisher.Update(discovery.Update{Services: []*discovery.Service{service("orders", 2)}})
-	eventually(t, "the second version", func() bool { return ready(west.config.Table, "orders", "east") == 2 })
-	require.Equal(t, -1, ready(second.config.Table, "orders", "east"))
+	n.outrun(t, first, second, west)
 	n.mu.Lock()
 	delete(n.nodes, "e0.east")
 	n.mu.Unlock()

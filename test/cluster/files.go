@@ -88,3 +88,17 @@ func (c *Cluster) writeWatcher(w *Watcher, join []string) {
 	yaml := fmt.Sprintf(watcherYAML, Name, c.Name, c.Gateway, w.Gossip, strings.Join(seeds, ", "), w.HTTP, source, w.state)
 	require.NoError(c.t, os.WriteFile(w.config, []byte(yaml), 0o600))
 }
+
+// Rewrite replaces a text that stands once in the watcher's configuration, as an
+// editor does that writes another file and renames it: the watcher may run.
+func (c *Cluster) Rewrite(from, to string) (back func()) {
+	c.t.Helper()
+	text, err := os.ReadFile(c.ConfigFile())
+	require.NoError(c.t, err)
+	require.Equal(c.t, 1, strings.Count(string(text), from), "%s in %s", from, text)
+	require.NoError(c.t, Replace(c.ConfigFile(), strings.Replace(string(text), from, to, 1)))
+	return func() {
+		c.t.Helper()
+		require.NoError(c.t, Replace(c.ConfigFile(), string(text)))
+	}
+}

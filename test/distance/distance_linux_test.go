@@ -46,7 +46,7 @@ func TestNearest(t *testing.T) {
 	s.Step("all are one tier", func(*testing.T) {
 		west.Answers(name, "SRV", "3 2 8080 kyoto."+name+" 3 2 8080 lisbon."+name+" 3 2 8080 quito."+name)
 	})
-	edit(t, west, "gossip:", "routing: {order: latency}\ngossip:")
+	west.Rewrite("gossip:", "routing: {order: latency}\ngossip:")
 	s.Step("the nearest first", func(t *testing.T) {
 		nearest(t, west, "lisbon", "kyoto", "quito")
 	})
@@ -97,9 +97,9 @@ func start(t *testing.T) (*cluster.Set, *cluster.Cluster) {
 	}
 	s := cluster.New(t, names...)
 	for i, c := range s.Clusters {
-		edit(t, c, fmt.Sprintf("addresses: [%s]", c.Gateway), fmt.Sprintf("addresses: [%s]", places[i].gateway))
-		edit(t, c, "check: {type: none}", "check: {type: tcp}")
-		edit(t, c, "gossip:", "health: {interval: 1s, timeout: 800ms, unhealthy: 3, healthy: 2}\ngossip:")
+		c.Rewrite(fmt.Sprintf("addresses: [%s]", c.Gateway), fmt.Sprintf("addresses: [%s]", places[i].gateway))
+		c.Rewrite("check: {type: none}", "check: {type: tcp}")
+		c.Rewrite("gossip:", "health: {interval: 1s, timeout: 800ms, unhealthy: 3, healthy: 2}\ngossip:")
 		c.Gateway = places[i].gateway.String()
 		if i > 0 {
 			c.Export(cluster.Service{Namespace: "shop", Name: "cart", Ready: 2})
@@ -107,14 +107,6 @@ func start(t *testing.T) (*cluster.Set, *cluster.Cluster) {
 	}
 	s.Start()
 	return s, s.Clusters[0]
-}
-
-func edit(t *testing.T, c *cluster.Cluster, from, to string) {
-	t.Helper()
-	text, err := os.ReadFile(c.ConfigFile())
-	require.NoError(t, err)
-	require.Equal(t, 1, strings.Count(string(text), from), "%s in %s", from, text)
-	require.NoError(t, os.WriteFile(c.ConfigFile(), []byte(strings.Replace(string(text), from, to, 1)), 0o600))
 }
 
 func ask(t *testing.T, c *cluster.Cluster, rrtype string) cluster.Answer {

@@ -22,7 +22,7 @@ func TestPolicy(t *testing.T) {
 	west.Answers(cart, "SRV", either)
 
 	begun := time.Now()
-	back := rewrite(t, west, "gossip:", `routing:
+	back := west.Rewrite("gossip:", `routing:
   failover: [{from: region-west, to: [region-east, region-central]}]
   services: [{match: "*/pay", failover: [{from: region-west, to: [region-central]}]}]
 gossip:`)

@@ -1,30 +1,12 @@
 package process
 
 import (
-	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/isthmus-dns/isthmus/test/cluster"
 )
-
-// rewrite replaces text in the configuration of a watcher that runs; back puts
-// it back.
-func rewrite(t *testing.T, c *cluster.Cluster, from, to string) (back func()) {
-	t.Helper()
-	text, err := os.ReadFile(c.ConfigFile())
-	require.NoError(t, err)
-	require.Contains(t, string(text), from)
-	require.NoError(t, cluster.Replace(c.ConfigFile(), strings.Replace(string(text), from, to, 1)))
-	return func() {
-		t.Helper()
-		require.NoError(t, cluster.Replace(c.ConfigFile(), string(text)))
-	}
-}
 
 // TestReload: what changes in watcher.yaml shows in answers, here and elsewhere,
 // without a restart; a mistake shows in the log alone.
@@ -35,7 +17,7 @@ func TestReload(t *testing.T) {
 
 	s.Step("gateway", func(t *testing.T) {
 		begun := time.Now()
-		back := rewrite(t, east, east.Gateway, "192.0.2.200")
+		back := east.Rewrite(east.Gateway, "192.0.2.200")
 		west.Answers(stock, "A", "192.0.2.200")
 		t.Logf("%s from the file to another cluster's answers", time.Since(begun).Round(time.Millisecond))
 		back()
@@ -43,7 +25,7 @@ func TestReload(t *testing.T) {
 	})
 	s.Step("mistake", func(t *testing.T) {
 		loop := west.Loop(expected(s)...)
-		back := rewrite(t, west, "gossip:", "routing: {ordr: latency}\ngossip:")
+		back := west.Rewrite("gossip:", "routing: {ordr: latency}\ngossip:")
 		west.Watcher.Logged("configuration not taken",
 			place(t, west.ConfigFile(), "routing:")+` unknown field \"ordr\" in routing: did you mean \"order\"?`)
 		loop.Goes(2 * len(expected(s)))
@@ -55,14 +37,14 @@ func TestReload(t *testing.T) {
 	})
 	s.Step("import", func(t *testing.T) {
 		begun := time.Now()
-		back := rewrite(t, west, "gossip:", "import: {clusters: {deny: [east]}}\ngossip:")
+		back := west.Rewrite("gossip:", "import: {clusters: {deny: [east]}}\ngossip:")
 		west.Answers(stock, "A", "NXDOMAIN")
 		t.Logf("%s from the file to the own agent's answers", time.Since(begun).Round(time.Millisecond))
 		back()
 		west.Answers(stock, "A", east.Gateway)
 	})
 	s.Step("restart needed", func(t *testing.T) {
-		back := rewrite(t, west, "state: state", "state: elsewhere\nforget: 48h")
+		back := west.Rewrite("state: state", "state: elsewhere\nforget: 48h")
 		west.Watcher.Logged("configuration needs a restart", `"forget, state"`)
 		west.Reaches(2, "isthmus_config_restart_fields")
 		back()

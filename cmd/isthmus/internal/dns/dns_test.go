@@ -339,6 +339,7 @@ func TestReloadsMeet(t *testing.T) {
 	out := new(journal)
 	stop := start(t, Options{File: file, Reload: reload, Output: out})
 	const times = 20
+	ends := times // one per signal, and one per reload of the plugin that came first
 	for i := range times {
 		next := corefile(t, hosts(port, fmt.Sprintf("192.0.2.%d", i+2)))
 		require.NoError(t, os.Rename(next, file))
@@ -354,12 +355,19 @@ func TestReloadsMeet(t *testing.T) {
 		reload <- syscall.SIGUSR1
 		if err := <-plugin; err != nil {
 			require.ErrorIs(t, err, errReplaced)
+		} else {
+			ends++
 		}
 	}
+	// A new instance answers before the old one has ended, which comes with the
+	// line that is waited for here.
+	require.Eventually(t, func() bool {
+		lines := out.String()
+		return strings.Count(lines, "Reloading complete")+strings.Count(lines, "Reload: ") == ends
+	}, 10*time.Second, time.Millisecond, "%s", out)
 	newest := func(network string) bool {
 		return address(t, network, port, "a.example.") == fmt.Sprintf("192.0.2.%d", times+1)
 	}
-	require.Eventually(t, func() bool { return newest("udp") && newest("tcp") }, 10*time.Second, time.Millisecond)
 	for range 100 {
 		require.True(t, newest("udp") && newest("tcp"))
 	}

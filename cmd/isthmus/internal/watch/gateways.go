@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -53,9 +52,7 @@ type gateways struct {
 	turn   chan struct{}                  // capacity 1: leads has changed
 	wanted atomic.Pointer[[]probe.Target] // nil until the table is whole
 
-	mu     sync.Mutex
-	policy probe.Policy       // guarded by mu
-	record *discovery.Cluster // our own, which policy.Fit is made from; guarded by mu
+	record *discovery.Cluster // our own, which the policy's Fit is made from; run's alone
 }
 
 func newGateways(own string, table *discovery.Table, board noticeboard, c probe.Config) (*gateways, error) {
@@ -63,32 +60,16 @@ func newGateways(own string, table *discovery.Table, board noticeboard, c probe.
 	if err != nil {
 		return nil, err
 	}
-	return &gateways{own: own, table: table, board: board, prober: prober, log: c.Logger, policy: c.Policy, turn: make(chan struct{}, 1)}, nil
+	return &gateways{own: own, table: table, board: board, prober: prober, log: c.Logger, turn: make(chan struct{}, 1)}, nil
 }
 
 // setHealth changes how often and how patiently gateways are checked.
 func (g *gateways) setHealth(h probe.Health) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	policy := g.policy
-	policy.Health = h
-	if err := g.prober.SetPolicy(policy); err != nil {
-		return err
-	}
-	g.policy = policy
-	return nil
+	return g.prober.ChangePolicy(func(p *probe.Policy) { p.Health = h })
 }
 
 // health is what is in force.
-func (g *gateways) health() probe.Health {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	h, d := g.policy.Health, probe.DefaultHealth()
-	return probe.Health{
-		Interval: cmp.Or(h.Interval, d.Interval), Timeout: cmp.Or(h.Timeout, d.Timeout),
-		Unhealthy: cmp.Or(h.Unhealthy, d.Unhealthy), Healthy: cmp.Or(h.Healthy, d.Healthy),
-	}
-}
+func (g *gateways) health() probe.Health { return g.prober.Policy().Health }
 
 // run keeps the prober's targets those of the table, and its states those of the
 // sibling that checks, until ctx ends.
@@ -156,19 +137,18 @@ func (g *gateways) aim() {
 
 // refit has addresses refused that are our own cluster's.
 func (g *gateways) refit() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	var own *discovery.Cluster
 	for _, c := range *g.table.Records() {
 		if c.Name == g.own {
 			own = c
 		}
 	}
-	if own == g.record && g.policy.Fit != nil {
+	if own == g.record { // FitFrom(nil) is the prober's default
 		return
 	}
-	g.record, g.policy.Fit = own, probe.FitFrom(own)
-	if err := g.prober.SetPolicy(g.policy); err != nil { // it was valid before
+	g.record = own
+	fit := probe.FitFrom(own)
+	if err := g.prober.ChangePolicy(func(p *probe.Policy) { p.Fit = fit }); err != nil { // it was valid before
 		g.log.Error("policy of gateway checks not changed", "error", err)
 	}
 }
