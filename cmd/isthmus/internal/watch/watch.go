@@ -76,6 +76,7 @@ type Watcher struct {
 	gateways  *gateways
 	external  *external.Checker
 	leading   leading
+	overlaps  *overlaps
 }
 
 // New puts a watcher together: files are read and ports are bound, so that
@@ -86,6 +87,7 @@ func New(c *config.Config, o Options) (*Watcher, error) {
 	w.metrics.MustRegister(w.leading.gauge())
 	w.live.Store(c)
 	w.reload, w.reloads = o.Reload, newReloads(w.metrics)
+	w.overlaps = newOverlaps(w.table, w.metrics, w.log)
 	var err error
 	if err := errors.Join(advertised(c), publishable(c)); err != nil {
 		return nil, err
@@ -241,6 +243,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "siblings", Run: w.replica.FollowSiblings},
 		lifecycle.Part{Name: "gateways", Run: w.gateways.run},
 		lifecycle.Part{Name: "checks", Run: w.gateways.check},
+		lifecycle.Part{Name: "overlaps", Run: w.overlaps.run},
 		lifecycle.Part{Name: "heartbeat", Run: w.publisher.Run},
 		lifecycle.Part{Name: "source", Run: func(ctx context.Context) error { return w.source.run(ctx, w.external.Update) }},
 		lifecycle.Part{Name: "publisher", Run: w.lead},
