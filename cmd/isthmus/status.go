@@ -46,6 +46,7 @@ func statusTable(w io.Writer, s api.Status) {
 	_, _ = fmt.Fprintf(w, "%s of %s, version %s, since %s\nready: %t, publishes: %t\n",
 		s.Watcher, s.Clusterset, s.Version, s.Started.Format(timeFormat), s.Ready, s.Leading)
 	statusConfig(w, s.Config)
+	statusOverlaps(w, s.Overlaps)
 	_, _ = fmt.Fprintln(w)
 	row(w, "CLUSTER", "LOCALITY", "NETWORK", "EPOCH.SEQ", "AGE", "SERVICES", "GATEWAYS", "RTT", "WATCHERS")
 	watchers := map[string]int{}
@@ -83,6 +84,26 @@ func statusConfig(w io.Writer, c api.Config) {
 	}
 	if len(c.Restart) > 0 {
 		_, _ = fmt.Fprintf(w, "  needs a restart: %s\n", strings.Join(c.Restart, ", "))
+	}
+}
+
+// maxOverlapLines are what a person reads; all that is listed is in the JSON.
+const maxOverlapLines = 10
+
+// statusOverlaps shows clusters that should not be in one network.
+func statusOverlaps(w io.Writer, o *api.Overlaps) {
+	if o == nil {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "clusters of one network with the same addresses: %d, give them different networks in watcher.yaml, or none\n", o.Pairs)
+	shown := o.Listed[:min(len(o.Listed), maxOverlapLines)]
+	for _, pair := range shown {
+		one, other := pair.Claims[0], pair.Claims[1]
+		_, _ = fmt.Fprintf(w, "  network %s: %s (%s %s) and %s (%s %s)\n", pair.Network,
+			one.Cluster, one.Use, one.Prefix, other.Cluster, other.Use, other.Prefix)
+	}
+	if more := o.Pairs - len(shown); more > 0 {
+		_, _ = fmt.Fprintf(w, "  and %d more\n", more)
 	}
 }
 

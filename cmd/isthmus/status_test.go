@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"io"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -56,4 +58,32 @@ func TestStatusOfConfiguration(t *testing.T) {
 	got = table(api.Config{Loaded: loaded, Errors: []string{"w.yaml:3: a", "w.yaml:4: b"}, Restart: []string{"http", "tls"}})
 	require.Contains(t, got, "03:04:05 UTC\n  not taken: w.yaml:3: a\n  not taken: w.yaml:4: b\n  needs a restart: http, tls\n\n")
 	require.NotContains(t, table(api.Config{}), "configuration", "of a watcher that doesn't tell")
+}
+
+// TestStatusOfOverlaps: who overlaps with whom, where, and what to do; no line
+// where nobody does.
+func TestStatusOfOverlaps(t *testing.T) {
+	table := func(o *api.Overlaps) string {
+		var out bytes.Buffer
+		s := api.Status{Overlaps: o}
+		require.NoError(t, show(&out, "table", s, func(w io.Writer) { statusTable(w, s) }))
+		return out.String()
+	}
+	require.NotContains(t, table(nil), "network ")
+	pair := func(name string) api.Overlap {
+		return api.Overlap{Network: "vpc-1", Claims: [2]api.Claim{
+			{Cluster: "east", Use: "pods", Prefix: netip.MustParsePrefix("10.244.0.0/16")},
+			{Cluster: name, Use: "services", Prefix: netip.MustParsePrefix("10.244.8.0/24")},
+		}}
+	}
+	got := table(&api.Overlaps{Pairs: 1, Listed: []api.Overlap{pair("west")}})
+	require.Contains(t, got, "\nclusters of one network with the same addresses: 1, give them different networks in watcher.yaml, or none\n"+
+		"  network vpc-1: east (pods 10.244.0.0/16) and west (services 10.244.8.0/24)\n\n")
+	var many []api.Overlap
+	for i := range 25 {
+		many = append(many, pair(fmt.Sprintf("w%02d", i)))
+	}
+	got = table(&api.Overlaps{Pairs: 3000, Listed: many})
+	require.Contains(t, got, "addresses: 3000, ")
+	require.Contains(t, got, "and w09 (services 10.244.8.0/24)\n  and 2990 more\n\n")
 }

@@ -30,12 +30,15 @@ type fakeState struct {
 	ready   bool
 	heard   map[string]time.Time
 	checks  *probe.Snapshot
+	overlap discovery.Overlaps
 }
 
 func (s *fakeState) Table() *discovery.Table { return s.table }
 func (s *fakeState) Members() []Member       { return s.members }
 func (s *fakeState) Leading() bool           { return s.leading }
 func (s *fakeState) Ready() bool             { return s.ready }
+
+func (s *fakeState) Overlaps() *discovery.Overlaps { return &s.overlap }
 
 var shown = Config{Loaded: time.Unix(1_700_000_060, 0).UTC(), Restart: []string{"http"}, Routing: "default", Health: "every 5s"}
 
@@ -120,6 +123,26 @@ func TestStatus(t *testing.T) {
 		},
 		Members: []Member{{Name: "w-0.west", Cluster: "west", Address: "192.0.2.1:7946", Self: true}},
 	}, got)
+}
+
+// TestOverlaps: nothing is said of none.
+func TestOverlaps(t *testing.T) {
+	state := filled()
+	c := serve(t, state)
+	got, err := c.Status(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, got.Overlaps)
+	state.overlap = discovery.Overlaps{Pairs: 3, Listed: []discovery.Overlap{{
+		Network: "vpc",
+		A:       discovery.Claim{Cluster: "east", Use: discovery.ForServices, Prefix: netip.MustParsePrefix("10.96.0.0/12")},
+		B:       discovery.Claim{Cluster: "west", Use: discovery.ForPods, Prefix: netip.MustParsePrefix("10.97.0.0/16")},
+	}}}
+	got, err = c.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, &Overlaps{Pairs: 3, Listed: []Overlap{{Network: "vpc", Claims: [2]Claim{
+		{Cluster: "east", Use: "services", Prefix: netip.MustParsePrefix("10.96.0.0/12")},
+		{Cluster: "west", Use: "pods", Prefix: netip.MustParsePrefix("10.97.0.0/16")},
+	}}}}, got.Overlaps)
 }
 
 // TestChecks: gateways are told of by cluster, and by address.

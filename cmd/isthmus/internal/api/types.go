@@ -28,6 +28,9 @@ type State interface {
 	// Checks is what checks of other clusters' gateways found, by this watcher
 	// or, while that one leads, by another of its cluster.
 	Checks() *probe.Snapshot
+	// Overlaps are clusters of one network that use the same addresses. What it
+	// returns is not changed any more.
+	Overlaps() *discovery.Overlaps
 }
 
 // About is what does not change while a watcher runs.
@@ -55,6 +58,28 @@ type Status struct {
 	Config   Config    `json:"config"`
 	Clusters []Cluster `json:"clusters"` // by name
 	Members  []Member  `json:"members"`  // by name
+	// Overlaps are absent when there are none.
+	Overlaps *Overlaps `json:"overlaps,omitempty"`
+}
+
+// Overlaps are pairs of clusters that claim one network and use the same
+// addresses in it: clients of one may reach wrong Pods for the other's.
+type Overlaps struct {
+	Pairs  int       `json:"pairs"`  // how many there are
+	Listed []Overlap `json:"listed"` // up to 100 of them, by network and clusters
+}
+
+// Overlap is one pair, with a range of addresses that both have.
+type Overlap struct {
+	Network string   `json:"network"`
+	Claims  [2]Claim `json:"claims"` // by cluster
+}
+
+// Claim is a range of addresses that a cluster uses.
+type Claim struct {
+	Cluster string       `json:"cluster"`
+	Use     string       `json:"use"` // pods or services
+	Prefix  netip.Prefix `json:"prefix"`
 }
 
 // Config is what is in force of a watcher's configuration file.

@@ -30,7 +30,24 @@ func status(about About, state State) Status {
 	if s.Members == nil {
 		s.Members = []Member{}
 	}
+	s.Overlaps = overlaps(state.Overlaps())
 	return s
+}
+
+// overlaps is nil for none.
+func overlaps(found *discovery.Overlaps) *Overlaps {
+	if found.Pairs == 0 {
+		return nil
+	}
+	out := &Overlaps{Pairs: found.Pairs, Listed: []Overlap{}}
+	for _, o := range found.Listed {
+		out.Listed = append(out.Listed, Overlap{Network: o.Network, Claims: [2]Claim{claim(o.A), claim(o.B)}})
+	}
+	return out
+}
+
+func claim(c discovery.Claim) Claim {
+	return Claim{Cluster: c.Cluster, Use: strings.ToLower(c.Use.String()), Prefix: c.Prefix}
 }
 
 func age(state State, cluster string) *int64 {

@@ -35,6 +35,9 @@ func (s shown) Explain(q isthmus.Question) (*isthmus.Explanation, error) {
 // Checks implements api.State.
 func (s shown) Checks() *probe.Snapshot { return s.gateways.prober.Snapshot() }
 
+// Overlaps implements api.State.
+func (s shown) Overlaps() *discovery.Overlaps { return s.overlaps.now.Load() }
+
 // Members implements api.State.
 func (s shown) Members() []api.Member {
 	members := []api.Member{}
