@@ -33,6 +33,7 @@ func TestThreeClusters(t *testing.T) {
 		{"APIServerAway", testAPIServerAway, true},
 		{"ServiceExportInstalledLater", testServiceExport, true},
 		{"NoRights", testNoRights, true},
+		{"OneNetworkTwice", testOverlap, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.slow {

@@ -127,7 +127,7 @@ func testNoRights(t *testing.T, cs *clusterset) {
 	w := cs.central.world(t)
 	w.namespace("bare")
 	admin := cs.central.kube
-	objects := bareRBAC(t)
+	objects := rights(t, "bare")
 	for _, object := range objects {
 		if object.GetKind() == "ServiceAccount" {
 			admin.ApplyObjects(object)
@@ -161,16 +161,16 @@ func testNoRights(t *testing.T, cs *clusterset) {
 	require.Zero(t, lone.terminate(t))
 }
 
-// bareRBAC are the objects of deploy/base/rbac.yaml in the namespace "bare".
-func bareRBAC(t *testing.T) []*unstructured.Unstructured {
+// rights are the objects of deploy/base/rbac.yaml in another namespace.
+func rights(t *testing.T, namespace string) []*unstructured.Unstructured {
 	t.Helper()
 	text, err := os.ReadFile(base("rbac.yaml"))
 	require.NoError(t, err)
-	objects, err := kubetest.Decode([]byte(strings.ReplaceAll(string(text), "namespace: isthmus", "namespace: bare")))
+	objects, err := kubetest.Decode([]byte(strings.ReplaceAll(string(text), "namespace: isthmus", "namespace: "+namespace)))
 	require.NoError(t, err)
 	for _, o := range objects {
 		if o.GetKind() == "ClusterRoleBinding" {
-			o.SetName("isthmus-watcher-bare") // central's own stays
+			o.SetName("isthmus-watcher-" + namespace) // the cluster's own stays
 		}
 	}
 	return objects
