@@ -34,7 +34,7 @@ func TestFewCommands(t *testing.T) {
 	all := commands(t)
 	require.Len(t, all, 9)
 	for _, command := range all {
-		for _, m := range regexp.MustCompile(`(?:-f |\| )((?:base|stub|examples)/\S+)`).FindAllStringSubmatch(command, -1) {
+		for _, m := range regexp.MustCompile(`(?:-f |\| |&& )((?:base|stub|examples)/\S+)`).FindAllStringSubmatch(command, -1) {
 			require.FileExists(t, m[1], command)
 		}
 	}
