@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -87,11 +88,10 @@ func through(ports []networkingv1.NetworkPolicyPort, protocol corev1.Protocol, p
 	return len(ports) == 0
 }
 
-// TestNetworkPolicies: what must get through does, and nothing else. No network
-// of ours enforces policies, so this reads them.
-func TestNetworkPolicies(t *testing.T) {
+func policiesOf(t *testing.T, objects []*unstructured.Unstructured) policies {
+	t.Helper()
 	var all policies
-	for _, object := range kustomize(t, "base") {
+	for _, object := range objects {
 		if object.GetKind() != "NetworkPolicy" {
 			continue
 		}
@@ -99,6 +99,24 @@ func TestNetworkPolicies(t *testing.T) {
 		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &p))
 		all = append(all, p)
 	}
+	return all
+}
+
+// TestDNSOnOtherPorts: where the cluster's DNS Pods don't listen on 53, watchers
+// and agents reach them when the chart is told.
+func TestDNSOnOtherPorts(t *testing.T) {
+	for port, want := range map[int32]bool{53: true, 5353: true, 8053: false} {
+		all := policiesOf(t, rendered(t, "networkPolicy.dnsPorts={53,5353}"))
+		require.Equal(t, want, all.allow(agent, coredns, "Egress", "UDP", intstr.FromInt32(port)), port)
+		require.Equal(t, want, all.allow(agent, coredns, "Egress", "TCP", intstr.FromInt32(port)), port)
+		require.Equal(t, want, all.allow(watcher, coredns, "Egress", "UDP", intstr.FromInt32(port)), port)
+	}
+}
+
+// TestNetworkPolicies: what must get through does, and nothing else. No network
+// of ours enforces policies, so this reads them.
+func TestNetworkPolicies(t *testing.T) {
+	all := policiesOf(t, kustomize(t, "base"))
 	number, name := intstr.FromInt32, intstr.FromString
 	for _, tt := range []struct {
 		what     string
