@@ -45,6 +45,18 @@ func TestQuotedMessagesExist(t *testing.T) {
 	}
 }
 
+// TestVerdictsAreExplained: each Event and condition that the watcher writes is
+// named, so that who sees one finds what it is.
+func TestVerdictsAreExplained(t *testing.T) {
+	page, err := os.ReadFile("TROUBLESHOOTING.md")
+	require.NoError(t, err)
+	reasons := regexp.MustCompile(`\b(?:event|condition)[A-Z]\w+\s+= "(\w+)"`).FindAllStringSubmatch(sources(t, filepath.Join("discovery", "kube")), -1)
+	require.Greater(t, len(reasons), 6)
+	for _, m := range reasons {
+		require.Contains(t, string(page), "`"+m[1]+"`")
+	}
+}
+
 // TestMetricsExist: rules and documentation name metrics that the program has,
 // and reasons that these are counted by.
 func TestMetricsExist(t *testing.T) {
