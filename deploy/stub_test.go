@@ -130,7 +130,7 @@ esac
 			applied, err := os.ReadFile(filepath.Join(dir, "applied"))
 			require.NoError(t, err)
 			require.Equal(t, kubeadms+"\n"+stub(t, "10.96.7.7"), string(applied))
-			before, err := os.ReadFile(filepath.Join(dir, "Corefile.west"))
+			before, err := os.ReadFile(filepath.Join(dir, "coredns-west.before"))
 			require.NoError(t, err, "what it was is kept")
 			require.Equal(t, kubeadms, string(before))
 		})
