@@ -19,16 +19,16 @@ import (
 	"github.com/isthmus-dns/isthmus/test/kubetest"
 )
 
-// beforeEnv names a revision of this repository whose manifests are upgraded
-// from, in the place of the previous commit's.
-const beforeEnv = "ISTHMUS_BEFORE"
+// beforeEnv names a commit of this repository whose manifests are upgraded
+// from, in the place of the previous one; test/clusters knows it, too.
+const beforeEnv = "ISTHMUS_UPGRADE_FROM"
 
 // before is the folder deploy as it was.
 func before(t *testing.T) string {
 	t.Helper()
 	revision := os.Getenv(beforeEnv)
 	if revision == "" {
-		revision = "HEAD~1"
+		revision = "HEAD^"
 	}
 	if _, err := run("git", "rev-parse", "--verify", "--quiet", revision+"^{commit}"); err != nil {
 		t.Skipf("no revision %s: this is no clone, or a shallow one", revision)
