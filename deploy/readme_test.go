@@ -37,6 +37,10 @@ func commands(t *testing.T) []string {
 func TestFewCommands(t *testing.T) {
 	all := commands(t)
 	require.Len(t, all, 9)
+	require.Contains(t, all[4], "kubectl apply --server-side", "or an annotation has the keys as well")
+	for _, command := range all {
+		require.NotContains(t, command, "sed -i", "which is another command on a Mac")
+	}
 	for _, command := range all {
 		for _, m := range regexp.MustCompile(`(?:-f |\| |&& )((?:base|stub|examples)/\S+)`).FindAllStringSubmatch(command, -1) {
 			require.FileExists(t, m[1], command)
