@@ -16,7 +16,7 @@ SERVER_FUZZTIME ?= 5m
 DEMO_DIR ?= isthmus-demo
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test race fuzz fuzz-server lint fmt generate breaking e2e bench bench-propagation bench-dns bench-scale soak nightly kube vuln clean help tools
+.PHONY: build demo test race fuzz fuzz-server lint fmt generate breaking e2e e2e-faults rig bench bench-propagation bench-dns bench-scale soak nightly kube vuln clean help tools deploy-tools
 
 build: $(BIN) ## build bin/isthmus
 
@@ -54,7 +54,7 @@ fuzz-server: ## fuzz a whole DNS server with raw packets for SERVER_FUZZTIME (5m
 
 lint: ## linters, formatting, the wire schema
 	$(GO) run $(LINT) run ./...
-	@out=$$($(GO) run $(GOFUMPT) -l cmd discovery gossip plugin test | grep -v '\.pb\.go$$' || true); \
+	@out=$$($(GO) run $(GOFUMPT) -l cmd deploy discovery gossip plugin test | grep -v '\.pb\.go$$' || true); \
 	  if [ -n "$$out" ]; then echo "gofumpt: run make fmt for:" $$out >&2; exit 1; fi
 	$(GO) run $(BUF) lint
 
@@ -77,11 +77,51 @@ kube: $(BUILD)/kube
 $(BUILD)/kube:
 	cd test/kube && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../$(BUILD)/kube .
 
+# For the tests of deploy/: they render it with these and validate against these
+# CRDs. kustomize is the version that kubectl 1.36 has in it.
+HELM         := helm.sh/helm/v3/cmd/helm@v3.22.0
+KUSTOMIZE    := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
+CERT_MANAGER := github.com/cert-manager/cert-manager@v1.21.2
+ISTIO        := istio.io/api@v1.31.1
+PROMETHEUS   := github.com/prometheus-operator/prometheus-operator@v0.85.0
+TOOLS        := $(BUILD)/deploy
+
+deploy-tools: ## build helm and kustomize, fetch CRDs, for the tests of deploy/
+	@mkdir -p $(TOOLS)/crds
+	GOBIN=$(CURDIR)/$(TOOLS) CGO_ENABLED=0 $(GO) install -trimpath -ldflags '-s -w' $(HELM)
+	GOBIN=$(CURDIR)/$(TOOLS) CGO_ENABLED=0 $(GO) install -trimpath -ldflags '-s -w' $(KUSTOMIZE)
+	@dir() { $(GO) mod download -json $$1 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'; }; set -e; \
+	for kind in issuers certificates; do install -m 644 "$$(dir $(CERT_MANAGER))/deploy/crds/cert-manager.io_$$kind.yaml" $(TOOLS)/crds/; done; \
+	for kind in servicemonitors prometheusrules; do install -m 644 "$$(dir $(PROMETHEUS))/example/prometheus-operator-crd/monitoring.coreos.com_$$kind.yaml" $(TOOLS)/crds/; done; \
+	install -m 644 "$$(dir $(ISTIO))/kubernetes/customresourcedefinitions.gen.yaml" $(TOOLS)/crds/istio.yaml
+
 # What make test leaves out for want of the programs.
 E2E := ./discovery/kube/ ./deploy/ ./test/crash/ ./test/distance/ ./test/e2e/ ./test/kubetest/ ./test/reload/ ./test/resolvers/
 
-e2e: build kube ## the tests on real API servers, of reloads and of resolvers
-	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m $(E2E)
+# Whole clusters on one machine; a module of its own, too. Ten minutes with an
+# empty cache.
+RIG := $(CURDIR)/$(BUILD)/rig
+
+rig: ## build the programs of test/rig (Linux, root)
+	@if [ "$$(uname)" != Linux ] || [ "$$(id -u)" != 0 ]; then \
+	  echo "make: no clusters without Linux and root; test/clusters is skipped" >&2; exit 0; fi; \
+	set -x; RIG_DIR=$(RIG) sh test/rig/rig build
+
+# KUBECONFIGS=a:b tests clusters that are there already, and needs IMAGES; see
+# test/clusters.
+CLUSTERS := ISTHMUS_BIN=$(CURDIR)/$(BIN) ISTHMUS_RIG=$(RIG) \
+  ISTHMUS_KUBECONFIGS=$(KUBECONFIGS) ISTHMUS_IMAGES="$(IMAGES)"
+
+ifdef KUBECONFIGS
+e2e: build ## the tests on real API servers and clusters, of manifests, of reloads and of resolvers
+else
+e2e: build kube rig deploy-tools
+	ISTHMUS_KUBE=$(CURDIR)/$(BUILD)/kube ISTHMUS_BIN=$(CURDIR)/$(BIN) ISTHMUS_DEPLOY_TOOLS=$(CURDIR)/$(TOOLS) $(GO) test -count=1 -timeout 15m $(E2E)
+endif
+	$(CLUSTERS) $(GO) test -count=1 -v -timeout 20m ./test/clusters/
+
+e2e-faults: build $(if $(KUBECONFIGS),,rig) ## everything that may happen to three clusters, at full length: 18 minutes, 5 GiB
+	ISTHMUS_FAULTS=full ISTHMUS_CLUSTERS=3 $(CLUSTERS) $(GO) test -count=1 -v -timeout 1h ./test/clusters/
 
 # Some hours, and 16 GiB for 300 clusters. Seeds and figures go to standard output, the simulator's
 # tables and plots to build/sim.

@@ -12,7 +12,8 @@ import (
 // undeclared says why the Service is not to be exported; "" when it is.
 func (b *builder) undeclared() string {
 	svc := b.Service
-	declared := b.Export != nil || b.Opts.All && !isKubernetes(svc) && !isExternalName(svc)
+	global, shared := b.cilium()
+	declared := b.Export != nil || global && shared || b.Opts.All && !isKubernetes(svc) && !isExternalName(svc)
 	if text, set := svc.Annotations[AnnotationExport]; set {
 		yes, err := strconv.ParseBool(strings.TrimSpace(text))
 		switch {
@@ -29,6 +30,8 @@ func (b *builder) undeclared() string {
 		default:
 			declared = true
 		}
+	} else if global && !shared && b.Export == nil {
+		return ReasonNotShared // also of `export: all`
 	}
 	switch {
 	case !declared && isKubernetes(svc):
@@ -45,6 +48,17 @@ func (b *builder) undeclared() string {
 		return ReasonBadName
 	}
 	return ""
+}
+
+// Named tells whether somebody has said of this very Service whether it is to be
+// exported, by an annotation; `export: all` says it of none in particular.
+func Named(svc *corev1.Service) bool {
+	if svc == nil {
+		return false
+	}
+	_, ours := svc.Annotations[AnnotationExport]
+	_, ciliums := svc.Annotations[AnnotationCiliumGlobal]
+	return ours || ciliums
 }
 
 // isKubernetes tells the API server's own Service. It exists in each cluster

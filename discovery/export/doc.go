@@ -15,14 +15,19 @@
 // What is read of the objects, for a source that drops the rest in its cache:
 //
 //	Service        namespace, name, creationTimestamp, deletionTimestamp,
-//	               annotations isthmus.dev/*, spec.{type, clusterIP, clusterIPs,
-//	               ports, sessionAffinity, publishNotReadyAddresses},
+//	               annotations isthmus.dev/* and service.cilium.io/*,
+//	               spec.{type, clusterIP, clusterIPs, ports, sessionAffinity,
+//	               publishNotReadyAddresses},
 //	               status.loadBalancer
 //	EndpointSlice  addressType, ports[].{name, protocol, port},
 //	               endpoints[].{addresses[0], conditions, hostname, nodeName,
 //	               zone}
 //	Node           name, deletionTimestamp, labels topology.kubernetes.io/*,
-//	               spec.unschedulable, status.conditions[Ready], status.addresses
+//	               spec.{unschedulable, podCIDRs}, status.conditions[Ready],
+//	               status.addresses
+//	Ingress        namespace, name, deletionTimestamp, spec but for paths and
+//	               secrets, status.loadBalancer
+//	Gateway API    the types of gatewayapi.go
 //
 // With isthmus.dev/check also a Service's spec.selector, and a slice's name.
 package export

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 )
@@ -55,7 +56,19 @@ type Input struct {
 	Slices  []*discoveryv1.EndpointSlice   // of that Service, in any order
 	Export  *Export                        // nil: none
 	Nodes   func(name string) *corev1.Node // nil result: unknown node; nil func: no nodes known
-	Opts    Options
+
+	// Ingresses and Routes are those that may lead to the Service, in any
+	// order; what doesn't is passed over.
+	Ingresses []*networkingv1.Ingress
+	Routes    []*Route
+	// IngressClass tells whether there is a class of that name; nil: not known.
+	IngressClass func(name string) bool
+	// Gateway finds a Gateway, nil if there is none; a nil func knows none.
+	Gateway func(Object) *Gateway
+	// Grants are the ReferenceGrants of a namespace; a nil func knows none.
+	Grants func(namespace string) []*ReferenceGrant
+
+	Opts Options
 }
 
 // Result is what Build finds.
@@ -77,6 +90,7 @@ const (
 	ReasonBeingDeleted = "the Service is being deleted"
 	ReasonNotDeclared  = "neither a ServiceExport nor annotation isthmus.dev/export"
 	ReasonOptedOut     = "annotation isthmus.dev/export is \"false\""
+	ReasonNotShared    = "annotation service.cilium.io/shared is \"false\""
 	ReasonUnreadable   = "annotation isthmus.dev/export is neither \"true\" nor \"false\""
 	ReasonKubernetes   = "default/kubernetes is each cluster's own"
 	ReasonExternalName = "ExternalName services have no endpoints to export"
@@ -88,7 +102,7 @@ const (
 // nobody wants it to be, from those that its owner should be told of.
 func Intended(reason string) bool {
 	switch reason {
-	case ReasonNoService, ReasonBeingDeleted, ReasonNotDeclared, ReasonOptedOut, ReasonKubernetes:
+	case ReasonNoService, ReasonBeingDeleted, ReasonNotDeclared, ReasonOptedOut, ReasonNotShared, ReasonKubernetes:
 		return true
 	}
 	return false

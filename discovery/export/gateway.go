@@ -29,6 +29,9 @@ func (b *builder) gateways(out *discovery.Service, ports []port, endpoints []end
 			return
 		}
 	}
+	if b.fronts(out, ports) {
+		return
+	}
 	if UsesNodes(b.Service) {
 		if out.Gateways = b.nodes(endpoints); len(out.Gateways) > 0 {
 			for i := range ports {

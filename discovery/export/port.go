@@ -6,10 +6,12 @@ import (
 	"github.com/isthmus-dns/isthmus/discovery"
 )
 
-// port is a port of the model beside the node port it was given.
+// port is a port of the model beside the Service's own numbers for it.
 type port struct {
 	discovery.Port
-	node uint16 // 0: none
+	name   string // as the Service has it
+	number uint16 // at the Service; Port.Port of a headless one is its Pods'
+	node   uint16 // 0: none
 }
 
 // ports are the Service's, in its own order: the first is the main one for
@@ -36,7 +38,7 @@ func (b *builder) ports(kind discovery.Kind) []port {
 			b.problem("port %d: name %q is not a DNS label", p.Port, clip(name))
 			name = ""
 		}
-		converted := port{Port: discovery.Port{Name: name, Protocol: protocol, Port: uint16(p.Port)}}
+		converted := port{Port: discovery.Port{Name: name, Protocol: protocol, Port: uint16(p.Port)}, name: p.Name, number: uint16(p.Port)}
 		if kind == discovery.KindHeadless {
 			converted.Port.Port = b.target(p)
 		}

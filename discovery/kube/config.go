@@ -22,8 +22,8 @@ import (
 	"github.com/isthmus-dns/isthmus/discovery/export"
 )
 
-// defaultDiscoverEvery is how long a newly installed ServiceExport CRD stays
-// unseen. Asking costs the API server two small cached reads.
+// defaultDiscoverEvery is how long a newly installed CRD stays unseen. Asking
+// costs the API server a few small cached reads.
 const defaultDiscoverEvery = 30 * time.Second
 
 // Config is what a Source needs. Client, Dynamic, Cluster, Namespace and
@@ -39,8 +39,18 @@ type Config struct {
 	// record as it is.
 	Cluster func(nodes []*corev1.Node, uid string) *discovery.Cluster
 
-	// Options say what is exported and how.
+	// Gateways are the entries of the cluster's gateway sets; the record's
+	// GatewaySets are what they come to. It is asked for often and must not
+	// wait. Nil leaves the record's own.
+	Gateways func() []export.SetEntry
+
+	// Options say what is exported and how. PodCIDRs and ServiceCIDRs add to
+	// those that the nodes and the ServiceCIDR objects name.
 	Options export.Options
+
+	// Conflict tells in what this cluster's record of a service differs from
+	// those of others ([export.Conflict]); empty when they agree. Nil: not known.
+	Conflict func(discovery.Key) (reason, message string)
 
 	// Namespace is where the Lease and the epoch's ConfigMap live.
 	Namespace string
@@ -49,8 +59,9 @@ type Config struct {
 	// with one identity would both lead.
 	Identity string
 
-	// DiscoverEvery is how often to look whether the ServiceExport CRD is
-	// there; 0 means 30 s.
+	// DiscoverEvery is how often to look which of the optional kinds
+	// (ServiceExport, Ingress, Gateway API) are there and may be read; 0 means
+	// 30 s.
 	DiscoverEvery time.Duration
 
 	// MissingCRD is how long [Source.Confirm] does not take a missing
@@ -84,12 +95,14 @@ func (c *Config) Validate() error {
 // independent: a replica that does not lead runs its source all the same, so
 // that it can publish at once when it wins.
 type Source struct {
-	cfg     Config
-	log     *slog.Logger
-	metrics *metrics
-	queue   atomic.Pointer[workqueue.Typed[cache.ObjectName]] // of the current Run, nil before the first
-	absent  absence                                           // of the ServiceExport CRD
-	elector atomic.Pointer[leaderelection.LeaderElector]      // of the current candidacy
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	verdicts *verdicts
+	watching atomic.Pointer[watch]                             // of the current Run, nil before the first
+	queue    atomic.Pointer[workqueue.Typed[cache.ObjectName]] // of the current Run, nil before the first
+	absent   absence                                           // of the ServiceExport CRD
+	elector  atomic.Pointer[leaderelection.LeaderElector]      // of the current candidacy
 }
 
 // New makes a Source. It starts nothing and asks the API server nothing.
@@ -110,7 +123,7 @@ func New(cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes source: %w", err)
 	}
-	return &Source{cfg: cfg, log: cfg.Logger, metrics: m}, nil
+	return &Source{cfg: cfg, log: cfg.Logger, metrics: m, verdicts: newVerdicts()}, nil
 }
 
 // logging makes client-go log to the source's logger instead of klog's own

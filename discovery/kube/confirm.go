@@ -116,21 +116,22 @@ func (s *Source) lookAgain(ctx context.Context, keys []discovery.Key) (*look, er
 }
 
 func (s *Source) lookAtExports(ctx context.Context, l *look, wanted map[discovery.Key]bool) error {
+	k := serviceExports(nil)
 	var err error
-	if l.version, err = s.served(ctx); err != nil || l.version == "" {
+	if l.version, err = s.servedVersion(ctx, k, nil); err != nil || l.version == "" {
 		return err
 	}
-	gvr := schema.GroupVersionResource{Group: exportGroup, Version: l.version, Resource: exportResource}
+	gvr := schema.GroupVersionResource{Group: k.group, Version: l.version, Resource: k.resource}
 	err = pages(ctx, s.cfg.Dynamic.Resource(gvr).List, func(list *unstructured.UnstructuredList) {
 		for i := range list.Items {
 			u := &list.Items[i]
-			if key := discovery.MakeKey(u.GetNamespace(), u.GetName()); wanted[key] {
-				l.exports[key] = exportOf(u)
+			if key := discovery.MakeKey(u.GetNamespace(), u.GetName()); wanted[key] && u.GetDeletionTimestamp() == nil {
+				l.exports[key] = &export.Export{Namespace: u.GetNamespace(), Name: u.GetName(), CreatedAt: u.GetCreationTimestamp().Time}
 			}
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", exportResource, err)
+		return fmt.Errorf("%s: %w", k.resource, err)
 	}
 	return nil
 }

@@ -29,10 +29,12 @@ var clusterRecord = cache.ObjectName{}
 type informers struct {
 	services, slices, nodes cache.SharedIndexInformer
 	enqueue                 func(cache.ObjectName)
+	// refers tells whether a gateway set takes addresses from an object.
+	refers func(export.From, export.Object) bool
 }
 
 func (s *Source) informers(enqueue func(cache.ObjectName)) (*informers, error) {
-	in := &informers{enqueue: enqueue}
+	in := &informers{enqueue: enqueue, refers: s.refers}
 	services := s.cfg.Client.CoreV1().Services(metav1.NamespaceAll)
 	slices := s.cfg.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
 	nodes := s.cfg.Client.CoreV1().Nodes()
@@ -92,14 +94,23 @@ func (in *informers) synced(ctx context.Context) bool {
 
 func (in *informers) serviceChanged(obj any) {
 	if svc, ok := obj.(*corev1.Service); ok {
-		in.enqueue(cache.MetaObjectToName(svc))
+		in.look(svc.Namespace, svc.Name)
+	}
+}
+
+// look has a Service looked at, and the cluster's record too if a gateway set
+// takes addresses from it.
+func (in *informers) look(namespace, name string) {
+	in.enqueue(cache.NewObjectName(namespace, name))
+	if in.refers(export.FromService, export.Object{Namespace: namespace, Name: name}) {
+		in.enqueue(clusterRecord)
 	}
 }
 
 func (in *informers) sliceChanged(obj any) {
 	if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
 		if namespace, name := export.Owner(slice); name != "" {
-			in.enqueue(cache.NewObjectName(namespace, name))
+			in.look(namespace, name)
 		}
 	}
 }

@@ -9,6 +9,9 @@ type metrics struct {
 	problems       prometheus.Gauge
 	updates        prometheus.Counter
 	watchErrors    *prometheus.CounterVec
+	forbidden      *prometheus.GaugeVec
+	conflicts      prometheus.Gauge
+	reports        *prometheus.CounterVec
 	leader         prometheus.Gauge
 	epochConflicts prometheus.Counter
 }
@@ -27,13 +30,20 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		updates:  prometheus.NewCounter(counter("updates_total", "Updates handed to the publisher.")),
 		watchErrors: prometheus.NewCounterVec(
 			counter("watch_errors_total", "Lists and watches that ended with an error, by resource."), []string{"resource"}),
+		forbidden: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "isthmus", Subsystem: "kube", Name: "forbidden",
+			Help: "1 for a kind that the watcher is not allowed to list: gateways that come from it are not known; the log says what to do.",
+		}, []string{"resource"}),
+		conflicts: gauge("conflict_services", "Services that other clusters export with another type, other ports or another session affinity; 0 in replicas that do not lead."),
+		reports: prometheus.NewCounterVec(
+			counter("reports_total", "Conditions and Events written about Services, by result (ok, error)."), []string{"result"}),
 		leader:         gauge("leader", "1 while this replica holds the Lease and publishes."),
 		epochConflicts: prometheus.NewCounter(counter("epoch_conflicts_total", "Attempts to store an epoch that another writer forestalled.")),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.synced, m.services, m.problems, m.updates, m.watchErrors, m.leader, m.epochConflicts} {
+	for _, c := range []prometheus.Collector{m.synced, m.services, m.problems, m.updates, m.watchErrors, m.forbidden, m.conflicts, m.reports, m.leader, m.epochConflicts} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}

@@ -27,7 +27,7 @@ func TestAPIServerAway(t *testing.T) {
 	before := v.count()
 
 	c.StopAPI()
-	eventually(t, func() bool { return log.has("versions unknown") }, "the source notices")
+	eventually(t, func() bool { return log.has("kinds of the API server unknown") }, "the source notices")
 	require.Equal(t, before, v.count(), "nothing is said while nothing is known")
 
 	c.StartAPI()
@@ -50,7 +50,7 @@ func TestStartsBeforeAPIServer(t *testing.T) {
 	c.StopAPI()
 	log := &lines{}
 	v := follow(t, newSource(t, watcher(c), log.to))
-	eventually(t, func() bool { return log.has("cluster UID not read") && log.has("versions unknown") }, "the source tries")
+	eventually(t, func() bool { return log.has("cluster UID not read") && log.has("kinds of the API server unknown") }, "the source tries")
 	require.Zero(t, v.count())
 	c.StartAPI()
 	v.synced(t)

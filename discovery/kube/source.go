@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -34,7 +33,7 @@ func (s *Source) Run(ctx context.Context, emit func(discovery.Update)) error {
 	ctx, cancel := context.WithCancel(s.logging(ctx))
 	defer cancel()
 	wg.Go(func() { w.informers.run(ctx) })
-	wg.Go(func() { w.exports.run(ctx) })
+	wg.Go(func() { w.kinds.run(ctx) })
 	wg.Go(func() {
 		<-ctx.Done()
 		w.queue.ShutDown()
@@ -53,21 +52,25 @@ func (s *Source) Run(ctx context.Context, emit func(discovery.Update)) error {
 type watch struct {
 	source    *Source
 	informers *informers
-	exports   *exports
+	kinds     *kinds
 	// queue holds the names of what changed, each once: it is bounded by the
 	// number of Services (and of names that slices and exports claim). It has
 	// no rate limit, as making a record can't fail and is never tried again.
 	queue *workqueue.Typed[cache.ObjectName]
 
 	uid     string
+	options export.Options                         // with the networks that the cluster says are its own
 	cluster [sha256.Size]byte                      // of the cluster's record
 	sent    map[cache.ObjectName][sha256.Size]byte // of each exported Service
 	trouble map[cache.ObjectName]string            // what was last logged of a Service
+	// setTrouble is what was last logged of gateway sets.
+	setTrouble string
 }
 
 func (s *Source) watch() (*watch, error) {
 	w := &watch{
 		source:  s,
+		options: s.cfg.Options,
 		queue:   workqueue.NewTyped[cache.ObjectName](),
 		sent:    map[cache.ObjectName][sha256.Size]byte{},
 		trouble: map[cache.ObjectName]string{},
@@ -76,8 +79,9 @@ func (s *Source) watch() (*watch, error) {
 	if w.informers, err = s.informers(w.queue.Add); err != nil {
 		return nil, err
 	}
-	w.exports = s.exports(w.queue.Add)
+	w.kinds = s.kinds(w.queue.Add, s.refers)
 	s.queue.Store(w.queue)
+	s.watching.Store(w)
 	return w, nil
 }
 
@@ -109,7 +113,7 @@ func (w *watch) ready(ctx context.Context) bool {
 		return false
 	}
 	select {
-	case <-w.exports.known:
+	case <-w.kinds.known:
 		return true
 	case <-ctx.Done():
 		return false
@@ -131,14 +135,16 @@ func (w *watch) whole() discovery.Update {
 
 // look adds to the update what changed about one Service.
 func (w *watch) look(key cache.ObjectName, u *discovery.Update) {
-	result := export.Build(export.Input{
+	in := export.Input{
 		Service: w.informers.service(key),
 		Slices:  w.informers.slicesOf(key),
-		Export:  w.exports.get(key),
 		Nodes:   w.informers.node,
-		Opts:    w.source.cfg.Options,
-	})
+		Opts:    w.options,
+	}
+	w.kinds.about(key, &in)
+	result := export.Build(in)
 	w.tell(key, result)
+	w.source.verdicts.note(key, verdictOf(&in, result))
 	before, had := w.sent[key]
 	if result.Service == nil {
 		if had {
@@ -151,20 +157,6 @@ func (w *watch) look(key cache.ObjectName, u *discovery.Update) {
 		w.sent[key] = now
 		u.Add(result.Service, result.Check)
 	}
-}
-
-// clusterRecord is the cluster's own record if it changed, else nil.
-func (w *watch) clusterRecord() *discovery.Cluster {
-	record := w.source.cfg.Cluster(typed[*corev1.Node](w.informers.nodes.GetIndexer().List()), w.uid)
-	if record == nil {
-		return nil
-	}
-	now := fingerprint(record)
-	if now == w.cluster {
-		return nil
-	}
-	w.cluster = now
-	return record
 }
 
 // tell logs what the owner of a Service should know, once until it changes.

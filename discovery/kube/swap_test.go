@@ -4,8 +4,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/isthmus-dns/isthmus/discovery/export"
 )
 
 // busyIndexer is a store to which an informer adds an export while it is taken
@@ -15,29 +16,30 @@ type busyIndexer struct {
 	whenListed func()
 }
 
-func (b *busyIndexer) ListKeys() []string {
-	keys := b.Indexer.ListKeys()
+func (b *busyIndexer) List() []any {
+	objs := b.Indexer.List()
 	b.whenListed()
-	return keys
+	return objs
 }
 
 // TestExportDuringTheSwap: an export that comes while a new version's store is
 // taken into use is seen, although its event is worked off at once.
 func TestExportDuringTheSwap(t *testing.T) {
-	var e *exports
+	var k *kinds
 	seen := map[cache.ObjectName]bool{}
-	e = newWatch(t).source.exports(func(key cache.ObjectName) { seen[key] = e.get(key) != nil }) // a worker without delay
+	k = newWatch(t).source.kinds(
+		func(key cache.ObjectName) { seen[key] = k.export(key) != nil }, // a worker without delay
+		func(export.From, export.Object) bool { return false })
 	store := &busyIndexer{Indexer: cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil)}
 	add := func(name string) {
-		u := &unstructured.Unstructured{Object: map[string]any{}}
-		u.SetNamespace("shop")
-		u.SetName(name)
-		require.NoError(t, store.Add(u))
-		e.enqueue(cache.NewObjectName("shop", name))
+		e := &serviceExport{}
+		e.Namespace, e.Name = "shop", name
+		require.NoError(t, store.Add(e))
+		k.exportChanged(e)
 	}
 	store.whenListed = func() { add("late") }
 	add("early")
-	e.use(store)
+	k.exports.use(store)
 	require.Equal(t, map[cache.ObjectName]bool{
 		cache.NewObjectName("shop", "early"): true,
 		cache.NewObjectName("shop", "late"):  true,

@@ -1,12 +1,12 @@
 package kube
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/isthmus-dns/isthmus/discovery/export"
 )
@@ -18,8 +18,8 @@ import (
 // object. They own the object and change it in place. Whatever is not of
 // their kind, a tombstone for example, goes through as it is.
 
-// annotationPrefix is what all annotations that export reads begin with.
-const annotationPrefix = "isthmus.dev/"
+// annotationPrefixes are what the annotations that export reads begin with.
+var annotationPrefixes = []string{"isthmus.dev/", "service.cilium.io/"}
 
 func trimService(obj any) (any, error) {
 	svc, ok := obj.(*corev1.Service)
@@ -28,7 +28,7 @@ func trimService(obj any) (any, error) {
 	}
 	meta := trimMeta(&svc.ObjectMeta)
 	for name, value := range svc.Annotations {
-		if strings.HasPrefix(name, annotationPrefix) {
+		if slices.ContainsFunc(annotationPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			if meta.Annotations == nil {
 				meta.Annotations = map[string]string{}
 			}
@@ -97,23 +97,6 @@ func trimNode(obj any) (any, error) {
 	}
 	node.Status = status
 	return node, nil
-}
-
-func trimExport(obj any) (any, error) {
-	export, ok := obj.(*unstructured.Unstructured)
-	if !ok {
-		return obj, nil
-	}
-	trimmed := &unstructured.Unstructured{Object: map[string]any{}}
-	trimmed.SetAPIVersion(export.GetAPIVersion())
-	trimmed.SetKind(export.GetKind())
-	trimmed.SetNamespace(export.GetNamespace())
-	trimmed.SetName(export.GetName())
-	trimmed.SetUID(export.GetUID())
-	trimmed.SetResourceVersion(export.GetResourceVersion())
-	trimmed.SetCreationTimestamp(export.GetCreationTimestamp())
-	trimmed.SetDeletionTimestamp(export.GetDeletionTimestamp())
-	return trimmed, nil
 }
 
 // trimMeta keeps what names an object and its version.

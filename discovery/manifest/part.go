@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/discovery/export"
@@ -17,12 +18,15 @@ import (
 // again. It keeps fingerprints: the records belong to the receiver.
 type part struct {
 	cluster func(nodes []*corev1.Node) *discovery.Cluster
-	options export.Options
-	log     *slog.Logger
+	// gateways are the entries of the gateway sets; nil leaves those of cluster.
+	gateways func() []export.SetEntry
+	options  export.Options
+	log      *slog.Logger
 
 	emitted        map[discovery.Key]fingerprint
 	emittedCluster fingerprint
 	notes          map[discovery.Key]string // what was logged of a Service last
+	setNote        string                   // what was logged of gateway sets last
 }
 
 type fingerprint [sha256.Size]byte
@@ -41,7 +45,7 @@ func fingerprintOf(v any) fingerprint {
 func (p *part) update(inv *inventory, whole bool) (discovery.Update, bool) {
 	keys, nodes := inv.takeDirty()
 	out := discovery.Update{Whole: whole}
-	if nodes || whole {
+	if nodes || whole || p.refers(keys) {
 		p.record(inv, &out, whole)
 	}
 	for _, key := range keys {
@@ -56,10 +60,41 @@ func (p *part) record(inv *inventory, out *discovery.Update, always bool) {
 	if c == nil {
 		return
 	}
+	if p.gateways != nil {
+		c.GatewaySets = p.sets(inv)
+	}
 	if print := fingerprintOf(c); print != p.emittedCluster || always {
 		p.emittedCluster = print
 		out.Cluster = c
 	}
+}
+
+// refers tells whether a gateway set takes addresses from one of the Services.
+func (p *part) refers(keys []discovery.Key) bool {
+	if p.gateways == nil {
+		return false
+	}
+	return slices.ContainsFunc(p.gateways(), func(e export.SetEntry) bool {
+		_, found := slices.BinarySearch(keys, discovery.MakeKey(e.Object.Namespace, e.Object.Name))
+		return found && e.From == export.FromService
+	})
+}
+
+// sets are what the entries of the gateway sets come to.
+func (p *part) sets(inv *inventory) []discovery.GatewaySet {
+	in := export.SetInput{Service: func(at export.Object) (*corev1.Service, []*discoveryv1.EndpointSlice) {
+		key := discovery.MakeKey(at.Namespace, at.Name)
+		return inv.service(key), inv.slicesOf(key)
+	}}
+	in.Nodes, in.Opts = inv.node, p.options
+	sets, problems := export.GatewaySets(p.gateways(), in)
+	if text := strings.Join(problems, "; "); text != p.setNote {
+		p.setNote = text
+		if text != "" {
+			p.log.Warn("gateway set has a problem", "problem", text)
+		}
+	}
+	return sets
 }
 
 func (p *part) service(inv *inventory, key discovery.Key, out *discovery.Update) {

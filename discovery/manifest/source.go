@@ -24,7 +24,11 @@ type Config struct {
 	// called from Run, at the start, when a node changed and after Refresh, and
 	// gives its result away.
 	Cluster func(nodes []*corev1.Node) *discovery.Cluster
-	Options export.Options
+	// Gateways are the entries of the cluster's gateway sets; the record's
+	// GatewaySets are what they come to. Nil leaves the record's own. Ingresses
+	// and Gateways are not read from files, so only Services can be named.
+	Gateways func() []export.SetEntry
+	Options  export.Options
 	// Keep is a folder for copies of the manifests as they were last good, so
 	// that a file that is broken when the source starts, and a directory that
 	// is empty then, take nothing away. It is made when it is needed. Empty:
@@ -37,12 +41,13 @@ type Config struct {
 
 // Source turns a directory into updates.
 type Source struct {
-	dir     string
-	keep    string
-	cluster func(nodes []*corev1.Node) *discovery.Cluster
-	options export.Options
-	log     *slog.Logger
-	metrics *metrics
+	dir      string
+	keep     string
+	cluster  func(nodes []*corev1.Node) *discovery.Cluster
+	gateways func() []export.SetEntry
+	options  export.Options
+	log      *slog.Logger
+	metrics  *metrics
 	// rescanEvery is the safety net below file events, which network file
 	// systems don't deliver.
 	rescanEvery time.Duration
@@ -77,7 +82,7 @@ func New(c Config) (*Source, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Source{
-		dir: dir, keep: keep, cluster: c.Cluster, options: c.Options,
+		dir: dir, keep: keep, cluster: c.Cluster, gateways: c.Gateways, options: c.Options,
 		log: log.With("dir", dir), metrics: m, rescanEvery: 30 * time.Second, refresh: make(chan struct{}, 1),
 	}, nil
 }
@@ -108,7 +113,7 @@ func (s *Source) newRun(emit func(discovery.Update)) *run {
 		Source: s,
 		files:  newFiles(s.dir, s.keep, s.log, s.metrics),
 		part: &part{
-			cluster: s.cluster, options: s.options, log: s.log,
+			cluster: s.cluster, gateways: s.gateways, options: s.options, log: s.log,
 			emitted: map[discovery.Key]fingerprint{}, notes: map[discovery.Key]string{},
 		},
 		settler: newSettler(),

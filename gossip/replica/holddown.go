@@ -27,8 +27,12 @@ func standingOf(s *discovery.Service) standing {
 	if s.GatewaySet != "" {
 		return bySpec
 	}
+	return standingOfAll(s.Gateways)
+}
+
+func standingOfAll(gateways []discovery.Gateway) standing {
 	var best standing
-	for _, g := range s.Gateways {
+	for _, g := range gateways {
 		switch g.Kind {
 		case discovery.GatewayStatic:
 			return bySpec
@@ -44,6 +48,9 @@ func standingOf(s *discovery.Service) standing {
 // heldDownLocked is the value to publish for a service: as it is wanted, or
 // for a while with the gateways that are published now.
 func (p *Publisher) heldDownLocked(key string, published *discovery.Service, want record, now time.Time) []byte {
+	if key == clusterKey {
+		return p.heldSetsLocked(want.value, now)
+	}
 	had := noGateways
 	if published != nil {
 		had = standingOf(published)
@@ -90,4 +97,65 @@ func withGateways(key string, value []byte, from *discovery.Service) ([]byte, er
 		}
 	}
 	return encodeService(s)
+}
+
+// heldSetsLocked is the cluster's own record to publish: as it is wanted, or
+// for a while with those gateway sets of the published one that have lost their
+// last address. A set serves all Services that have no gateway of their own, so
+// an empty one takes most of a cluster away. A set that is gone from the
+// configuration is meant to be.
+func (p *Publisher) heldSetsLocked(value []byte, now time.Time) []byte {
+	held, lost := p.withSets(value)
+	until, holding := p.down[clusterKey]
+	if len(lost) == 0 || holding && !now.Before(until) {
+		delete(p.down, clusterKey)
+		return value
+	}
+	if !holding {
+		p.down[clusterKey] = now.Add(holdDown)
+		p.log.Info("gateway set lost its last address, held for a while", "sets", lost, "for", holdDown.String())
+		p.reviewSoon()
+	}
+	return held
+}
+
+// withSets encodes the cluster's record with the published gateways of the sets
+// that would lose theirs, and names those.
+func (p *Publisher) withSets(value []byte) (held []byte, lost []string) {
+	published := p.publishedCluster()
+	if published == nil {
+		return value, nil
+	}
+	wanted, err := decodeCluster(p.replica.cluster, value)
+	if err != nil {
+		return value, nil
+	}
+	for i := range wanted.GatewaySets {
+		set := &wanted.GatewaySets[i]
+		at := slices.IndexFunc(published.GatewaySets, func(g discovery.GatewaySet) bool { return g.Name == set.Name })
+		if at < 0 {
+			continue
+		}
+		had := standingOfAll(published.GatewaySets[at].Gateways)
+		if (had == byNodes || had == byStatus) && standingOfAll(set.Gateways) < had {
+			set.Gateways = published.GatewaySets[at].Gateways
+			lost = append(lost, set.Name)
+		}
+	}
+	held, err = encodeCluster(wanted)
+	if err != nil || len(held) > p.replica.config.Limits.RecordBytes {
+		return value, nil
+	}
+	return held, lost
+}
+
+// publishedCluster is our own cluster's record as the table has it, nil if it
+// has none.
+func (p *Publisher) publishedCluster() *discovery.Cluster {
+	for _, c := range p.replica.config.Table.Clusters() {
+		if c.Cluster != nil && c.Cluster.Name == p.replica.cluster {
+			return c.Cluster
+		}
+	}
+	return nil
 }

@@ -2,7 +2,9 @@ package replica
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,5 +184,62 @@ func TestASourceThatHangsDelaysNoHold(t *testing.T) {
 		pass(holdDown)
 		g.requireGateways(0)
 		require.Equal(t, 40, g.held(), "the question has no answer yet")
+	})
+}
+
+// setsOf makes a cluster's record with a set of the kind at each address.
+func setsOf(kind discovery.GatewayKind, sets map[string][]string) *discovery.Cluster {
+	c := &discovery.Cluster{Name: "east", UID: "uid-east"}
+	for _, name := range slices.Sorted(maps.Keys(sets)) {
+		set := discovery.GatewaySet{Name: name}
+		for _, a := range sets[name] {
+			set.Gateways = append(set.Gateways, discovery.Gateway{Addresses: []netip.Addr{netip.MustParseAddr(a)}, Port: 443, Kind: kind, Check: discovery.CheckTCP})
+		}
+		c.GatewaySets = append(c.GatewaySets, set)
+	}
+	return c
+}
+
+func (g *guarded) set(name string) []string {
+	for _, c := range g.config.Table.Clusters() {
+		for _, set := range c.Cluster.GatewaySets {
+			if c.Cluster.Name == "east" && set.Name == name {
+				out := []string{}
+				for _, gw := range set.Gateways {
+					out = append(out, gw.Addresses[0].String())
+				}
+				return out
+			}
+		}
+	}
+	return nil
+}
+
+// TestGatewaySetsAreHeld: a set whose object has lost its status keeps its
+// addresses for a while; one that others have, and one that is taken out of the
+// configuration, change at once.
+func TestGatewaySetsAreHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startGuarded(t, 1)
+		publish := func(kind discovery.GatewayKind, sets map[string][]string) {
+			g.publisher.Update(discovery.Update{Cluster: setsOf(kind, sets)})
+			pass(time.Second)
+		}
+		g.publisher.Update(discovery.Update{Cluster: setsOf(lb, map[string][]string{"a": {"192.0.2.1"}, "b": {"192.0.2.2"}, "c": {"192.0.2.3"}})})
+		g.lead()
+		publish(lb, map[string][]string{"a": nil, "b": {"192.0.2.9"}})
+		require.Equal(t, []string{"192.0.2.1"}, g.set("a"), "held")
+		require.Equal(t, []string{"192.0.2.9"}, g.set("b"), "all else is up to date")
+		require.Nil(t, g.set("c"), "meant")
+		publish(lb, map[string][]string{"a": {"192.0.2.7"}, "b": {"192.0.2.9"}})
+		require.Equal(t, []string{"192.0.2.7"}, g.set("a"), "a new address counts at once")
+		publish(lb, map[string][]string{"a": nil, "b": {"192.0.2.9"}})
+		pass(holdDown - 5*time.Second)
+		require.Equal(t, []string{"192.0.2.7"}, g.set("a"), "the second loss has its own minute")
+		pass(5 * time.Second)
+		require.Empty(t, g.set("a"))
+		publish(discovery.GatewayStatic, map[string][]string{"b": {"192.0.2.8"}})
+		publish(discovery.GatewayStatic, map[string][]string{"b": nil})
+		require.Empty(t, g.set("b"), "what was written out is not held")
 	})
 }

@@ -51,6 +51,13 @@ var (
 	resolv   = regexp.MustCompile(`/etc/resolv\.conf`)
 	sides    = regexp.MustCompile(`(?m)^(\s+)(ready|health|prometheus|pprof)( +\S*:\d+)?( *\{)?$`)
 	port     = regexp.MustCompile(`:\d+$`)
+	// A plugin that is in no Pod must be told where its API server is; it starts
+	// without one, too.
+	kubernetes = regexp.MustCompile(`(?m)^(\s+)kubernetes [^{\n]*\{$`)
+	// The plugin asks the name server that it forwards to, which is nobody here.
+	loop = regexp.MustCompile(`(?m)^\s+loop$`)
+	// What clients would have time for, and there are none.
+	lameduck = regexp.MustCompile(`(?m)^(\s+lameduck) +\S+$`)
 )
 
 // placed puts addresses of this test into a Corefile, and files that are there,
@@ -69,6 +76,8 @@ func placed(t *testing.T, c *cluster.Cluster, text string) (changed, server stri
 		m := sides.FindStringSubmatch(line)
 		return m[1] + m[2] + " " + freeport.Addr(t) + m[4]
 	})
+	text = kubernetes.ReplaceAllString(text, "$0\n$1    endpoint http://"+freeport.Addr(t))
+	text = lameduck.ReplaceAllString(loop.ReplaceAllString(text, ""), "$1 1ms")
 	ports := map[string]string{} // of the Corefile, to those of the test
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {

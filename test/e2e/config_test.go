@@ -52,6 +52,7 @@ func writeCorefile(t *testing.T, dir, cluster, watchers string) (file, address s
 		".:53 {":                            fmt.Sprintf(".:%s {\n    bind 127.0.0.1", address[strings.LastIndex(address, ":")+1:]),
 		"ready :8181":                       "ready " + freeport.Addr(t),
 		"health :8080":                      "health " + freeport.Addr(t),
+		"lameduck 8s":                       "lameduck 1ms", // there is no kubelet whose Pods need it
 		"prometheus :9153":                  "prometheus " + freeport.Addr(t),
 		" isthmus-watcher.isthmus.svc:7946": watchers,
 		"/etc/isthmus-tls/tls.crt":          filepath.Join(dir, tls["cert"]),

@@ -58,7 +58,8 @@ func (c *Config) ChangeTo(next *Config) Change {
 // watcher runs; all others stay. It is a new one.
 func (c *Config) WithLive(next *Config) *Config {
 	now := *c
-	now.Locality, now.Gateways, now.Gossip.Join = next.Locality, next.Gateways, next.Gossip.Join
+	now.Locality, now.Gossip.Join = next.Locality, next.Gossip.Join
+	now.Gateways, now.entries = next.Gateways, next.entries
 	now.Import, now.Routing, now.Health = next.Import, next.Routing, next.Health
 	return &now
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/export"
 	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
@@ -69,8 +70,9 @@ type Config struct {
 	// left out.
 	HTTP string
 
-	file  string
-	lines map[string]int
+	file    string
+	lines   map[string]int
+	entries []export.SetEntry // of Gateways
 }
 
 // Export is which of a source's services are published.
@@ -92,6 +94,10 @@ type Source struct {
 	Manifests  *ManifestSource
 	// Export is ExportDeclared if left out.
 	Export Export
+	// Nodes is which addresses of nodes are gateways of NodePort services:
+	// export.AddressesExternal, export.AddressesInternal, or "" for external
+	// ones where a node has any, else internal ones.
+	Nodes string
 }
 
 // KubernetesSource is an API server.
@@ -112,14 +118,19 @@ type ManifestSource struct {
 }
 
 // Gateway is an entry of one of the cluster's gateway sets. Exactly one of
-// Addresses and Hostname is set.
+// Addresses, Hostname, Service, Ingress and Gateway is set.
 type Gateway struct {
 	// Name is the set's; discovery.DefaultGatewaySet if left out.
 	Name      string
 	Addresses []netip.Addr
 	// Hostname is resolved by those who use the gateway.
 	Hostname string
-	// Port is the gateway's; 0, the default, means the service's own port.
+	// Service, Ingress and Gateway name an object of the source whose addresses
+	// are taken, whatever they are at the time.
+	Service, Ingress, Gateway export.Object
+	// Port is the gateway's; 0, the default, means that of the object if it has
+	// one only, else each service's own port. Of a Service of type NodePort it
+	// is the port whose node port serves.
 	Port uint16
 	// Zone is the availability zone that the gateway stands in, if in one.
 	Zone string
@@ -154,23 +165,34 @@ type TLS struct {
 	Cert, Key, CA string
 }
 
-// GatewaySets are the gateways in the model's form, sets and gateways in the
-// order of the file.
-func (c *Config) GatewaySets() []discovery.GatewaySet {
-	var sets []discovery.GatewaySet
-	index := map[string]int{}
-	for _, g := range c.Gateways {
-		i, known := index[g.Name]
-		if !known {
-			i = len(sets)
-			index[g.Name] = i
-			sets = append(sets, discovery.GatewaySet{Name: g.Name})
-		}
-		sets[i].Gateways = append(sets[i].Gateways, discovery.Gateway{
+// Entries are the gateways in the form that sources make sets of, in the order
+// of the file. The result is shared: don't change it.
+func (c *Config) Entries() []export.SetEntry { return c.entries }
+
+func entriesOf(gateways []Gateway) []export.SetEntry {
+	var out []export.SetEntry
+	for _, g := range gateways {
+		e := export.SetEntry{Set: g.Name, Gateway: discovery.Gateway{
 			Addresses: g.Addresses, Hostname: g.Hostname, Port: g.Port, Kind: discovery.GatewayStatic,
 			Zone: g.Zone, Weight: g.Weight, Check: g.Check,
-		})
+		}}
+		switch none := (export.Object{}); {
+		case g.Service != none:
+			e.From, e.Object = export.FromService, g.Service
+		case g.Ingress != none:
+			e.From, e.Object = export.FromIngress, g.Ingress
+		case g.Gateway != none:
+			e.From, e.Object = export.FromGateway, g.Gateway
+		}
+		out = append(out, e)
 	}
+	return out
+}
+
+// GatewaySets are the gateways in the model's form, sets and gateways in the
+// order of the file, as far as their addresses stand in it.
+func (c *Config) GatewaySets() []discovery.GatewaySet {
+	sets, _ := export.GatewaySets(c.entries, export.SetInput{})
 	return sets
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/export"
 	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/plugin/isthmus/locality"
 	"github.com/stretchr/testify/require"
@@ -43,7 +44,7 @@ http: 127.0.0.1:8081
 func TestWhole(t *testing.T) {
 	got, err := Parse("conf/watcher.yaml", []byte(whole))
 	require.NoError(t, err)
-	got.file, got.lines = "", nil
+	got.file, got.lines, got.entries = "", nil, nil
 	require.Equal(t, &Config{
 		Clusterset: "prod", Cluster: "west", Network: "vpc-1",
 		Locality: discovery.Locality{Region: "us-west1", Zone: "us-west1-a"},
@@ -74,7 +75,7 @@ func TestWhole(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	got, err := Parse("watcher.yaml", []byte("clusterset: prod\ncluster: west\nsource: {manifests: {dir: west}}\ninsecure: true\n"))
 	require.NoError(t, err)
-	got.file, got.lines = "", nil
+	got.file, got.lines, got.entries = "", nil, nil
 	require.Equal(t, &Config{
 		Clusterset: "prod", Cluster: "west", Insecure: true,
 		Source: Source{Manifests: &ManifestSource{Dir: "west"}, Export: ExportDeclared},
@@ -93,6 +94,41 @@ func TestGatewaySetsOfOneNameAreOneSet(t *testing.T) {
 	require.Equal(t, "edge", sets[1].Name)
 	record := discovery.Cluster{Name: c.Cluster, Network: c.Network, Locality: c.Locality, GatewaySets: sets}
 	require.NoError(t, record.Validate())
+}
+
+// TestGatewaysOfObjects: their addresses are the source's to find, so the sets
+// that stand in the file have none of them.
+func TestGatewaysOfObjects(t *testing.T) {
+	c, err := Parse("watcher.yaml", []byte(strings.Join(base, "\n")+`
+gateways:
+- {service: istio-system/eastwest, port: 15443, check: {type: tls}}
+- {name: edge, ingress: web/shop, zone: a}
+- {name: edge, gateway: infra/edge.v2, weight: 3}
+- {name: edge, addresses: [192.0.2.1]}
+`))
+	require.NoError(t, err)
+	require.Equal(t, []export.SetEntry{
+		{Set: "default", From: export.FromService, Object: export.Object{Namespace: "istio-system", Name: "eastwest"}, Gateway: discovery.Gateway{Port: 15443, Kind: discovery.GatewayStatic, Weight: 1, Check: discovery.CheckTLS}},
+		{Set: "edge", From: export.FromIngress, Object: export.Object{Namespace: "web", Name: "shop"}, Gateway: discovery.Gateway{Kind: discovery.GatewayStatic, Zone: "a", Weight: 1, Check: discovery.CheckTCP}},
+		{Set: "edge", From: export.FromGateway, Object: export.Object{Namespace: "infra", Name: "edge.v2"}, Gateway: discovery.Gateway{Kind: discovery.GatewayStatic, Weight: 3, Check: discovery.CheckTCP}},
+		{Set: "edge", Gateway: discovery.Gateway{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Kind: discovery.GatewayStatic, Weight: 1, Check: discovery.CheckTCP}},
+	}, c.Entries())
+	sets := c.GatewaySets()
+	require.Len(t, sets, 2)
+	require.Empty(t, sets[0].Gateways)
+	require.Len(t, sets[1].Gateways, 1)
+
+	next, err := Parse("watcher.yaml", []byte(strings.Join(base, "\n")+"\ngateways: [{service: istio-system/other}]\n"))
+	require.NoError(t, err)
+	require.Equal(t, "istio-system/other", c.WithLive(next).Entries()[0].Object.String(), "they change while a watcher runs")
+}
+
+func TestNodeAddresses(t *testing.T) {
+	for text, want := range map[string]string{"": "", ", nodes: internal": export.AddressesInternal, ", nodes: external": export.AddressesExternal} {
+		c, err := Parse("watcher.yaml", []byte("clusterset: prod\ncluster: west\nsource: {kubernetes: {}"+text+"}\ninsecure: true\n"))
+		require.NoError(t, err)
+		require.Equal(t, want, c.Source.Nodes)
+	}
 }
 
 // base is valid; a test's text replaces the fields it names.
@@ -138,7 +174,7 @@ func TestMistakes(t *testing.T) {
 		{"joins everywhere", "gossip:\n  advertise: a:1\n  join: ['[::]:1']", `watcher.yaml:7: gossip.join: "[::]:1" is not an address that can be connected to`},
 		{"siblings are no list", "gossip: {advertise: \"a:1\", siblings: peers}", `watcher.yaml:5: gossip.siblings: want a list, got the text "peers": write siblings: [...]`},
 		{"gossip is no mapping", "gossip: 7946", `watcher.yaml:5: gossip: want fields, got the number 7946`},
-		{"gateway without an address", "gateways:\n- name: default", `watcher.yaml:6: gateways[0]: has no address: give addresses or hostname`},
+		{"gateway without an address", "gateways:\n- name: default", `watcher.yaml:6: gateways[0]: has no address: give addresses, hostname, service, ingress or gateway`},
 		{"gateway with two", "gateways:\n- {addresses: [192.0.2.1], hostname: a.example}", `watcher.yaml:6: gateways[0]: has addresses and hostname: give one of them`},
 		{"gateway address with a port", "gateways:\n- addresses: [\"192.0.2.1:80\"]", `watcher.yaml:6: gateways[0].addresses[0]: "192.0.2.1:80" is not an IP address: a name goes to hostname, a port to port`},
 		{"gateway address of nobody", "gateways:\n- addresses: [0.0.0.0]", `watcher.yaml:6: gateways[0].addresses[0]: "0.0.0.0" is not an address that others can connect to: give a plain unicast address`},
@@ -149,7 +185,8 @@ func TestMistakes(t *testing.T) {
 		{"gateway weight", "gateways:\n- addresses: [192.0.2.1]\n  weight: -1", `watcher.yaml:7: gateways[0].weight: want a number from 1 to 1048576, got -1`},
 		{"gateway check", "gateways:\n- addresses: [192.0.2.1]\n  check: {type: htp}", `watcher.yaml:7: gateways[0].check.type: unknown value "htp": did you mean "http"?`},
 		{"gateway check, none near", "gateways:\n- addresses: [192.0.2.1]\n  check: {type: ping}", `watcher.yaml:7: gateways[0].check.type: unknown value "ping": want one of tcp, tls, http, none`},
-		{"later: gateway of an object", "gateways:\n- service: istio-system/ingress", `watcher.yaml:6: gateways[0].service is not supported by this version: remove it`},
+		{"gateway with address and object", "gateways:\n- {addresses: [192.0.2.1], service: istio-system/ingress}", `watcher.yaml:6: gateways[0]: has addresses and service: give one of them`},
+		{"gateway of an object without a namespace", "gateways:\n- service: ingress", `watcher.yaml:6: gateways[0].service: "ingress" wants namespace/name`},
 		{"bad kubeconfig", "state: \"a\\0b\"", `watcher.yaml:5: state: "a\x00b" is not a file name`},
 		{"gateway set name", "gateways:\n- {name: A, addresses: [192.0.2.1]}", `watcher.yaml:6: gateways[0].name: "A" is not a lower-case DNS label (a-z, 0-9 and inner '-')`},
 		{"insecure and tls", "insecure: true", `watcher.yaml:5: insecure: true goes without tls: remove one of them`},
@@ -194,6 +231,12 @@ watcher.yaml:1: tls is missing: add tls: {cert: FILE, key: FILE, ca: FILE}, or i
 		{"no source named", "clusterset: prod\ncluster: west\ninsecure: true\nsource: {export: all}", "watcher.yaml:4: source: names none: give kubernetes: {} or manifests: {dir: DIR}"},
 		{"two sources", "clusterset: prod\ncluster: west\ninsecure: true\nsource: {kubernetes: {}, manifests: {dir: a}}", "watcher.yaml:4: source: has kubernetes and manifests: give one of them"},
 		{"no folder", "clusterset: prod\ncluster: west\ninsecure: true\nsource:\n  manifests: {}", "watcher.yaml:5: source.manifests.dir is missing: add dir: DIR"},
+		{
+			"gateways of objects that no file has",
+			"clusterset: prod\ncluster: west\ninsecure: true\nsource: {manifests: {dir: a}}\ngateways:\n- service: a/b\n- ingress: web/shop\n- gateway: web/edge",
+			"watcher.yaml:7: gateways[1].ingress: source.manifests reads none: give addresses, hostname or service\n" +
+				"watcher.yaml:8: gateways[2].gateway: source.manifests reads none: give addresses, hostname or service",
+		},
 		{"unknown export", "clusterset: prod\ncluster: west\ninsecure: true\nsource:\n  manifests: {dir: a}\n  export: some", `watcher.yaml:6: source.export: unknown value "some": want one of declared, all`},
 		{"misspelt source", "clusterset: prod\ncluster: west\ninsecure: true\nsource: {kubernets: {}}", `watcher.yaml:4: unknown field "kubernets" in source: did you mean "kubernetes"?`},
 		{"no key", "clusterset: prod\ncluster: west\nsource: {kubernetes: {}}\ntls: {cert: a, ca: b}", "watcher.yaml:4: tls.key is missing: add key: FILE"},

@@ -26,14 +26,6 @@ type field struct {
 	read read
 }
 
-// later is a field of the format that this version does not act on: better to
-// say so than to let somebody rely on it.
-func (d *decoder) later(name string) field {
-	return field{name, func(n *yaml.Node, path string) {
-		d.add(n, "%s is not supported by this version: remove it", path)
-	}}
-}
-
 // maxProblems is more than anybody mends in one round; a file that has more is
 // not what it should be.
 const maxProblems = 100

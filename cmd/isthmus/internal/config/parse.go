@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/export"
 	"github.com/isthmus-dns/isthmus/discovery/probe"
 	"github.com/isthmus-dns/isthmus/gossip/replica"
 	"go.yaml.in/yaml/v3"
@@ -81,6 +82,7 @@ func Parse(file string, text []byte) (*Config, error) {
 		lines:  d.lines,
 	}
 	d.root(c, root)
+	c.entries = entriesOf(c.Gateways)
 	d.validate(c, root)
 	if len(d.problems) > 0 {
 		return nil, d.problems.sorted()
@@ -175,6 +177,9 @@ func (d *decoder) source(s *Source, n *yaml.Node, path string) {
 			d.object(n, path, field{"dir", d.path(&s.Manifests.Dir)})
 		}},
 		field{"export", d.choice([]string{string(ExportDeclared), string(ExportAll)}, func(w string) { s.Export = Export(w) })},
+		field{"nodes", d.choice([]string{"external", "internal"}, func(w string) {
+			s.Nodes = map[string]string{"external": export.AddressesExternal, "internal": export.AddressesInternal}[w]
+		})},
 	)
 }
 

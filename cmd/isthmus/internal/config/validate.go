@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/isthmus-dns/isthmus/discovery"
+	"github.com/isthmus-dns/isthmus/discovery/export"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -26,8 +27,27 @@ func (d *decoder) validate(c *Config, root *yaml.Node) {
 	if d.require(root, "source", "source: {kubernetes: {}} or source: {manifests: {dir: DIR}}") {
 		d.validateSource(c)
 	}
+	d.validateGateways(c)
 	d.validateTLS(c, root)
 	d.validateGossip(c)
+}
+
+// validateGateways refuses objects that the source doesn't read.
+func (d *decoder) validateGateways(c *Config) {
+	if c.Source.Manifests == nil || len(d.problems) > 0 { // a broken entry is not in the list
+		return
+	}
+	for i, g := range c.Gateways {
+		for _, ref := range []struct {
+			field  string
+			object export.Object
+		}{{"ingress", g.Ingress}, {"gateway", g.Gateway}} {
+			if ref.object != (export.Object{}) {
+				path := fmt.Sprintf("gateways[%d].%s", i, ref.field)
+				d.add(d.at(path), "%s: source.manifests reads none: give addresses, hostname or service", path)
+			}
+		}
+	}
 }
 
 // require tells whether a field is there, and adds a problem with an example

@@ -23,6 +23,9 @@ type source interface {
 	run(ctx context.Context, emit func(discovery.Update)) error
 	// elect calls lead whenever and for as long as this watcher publishes.
 	elect(ctx context.Context, lead func(ctx context.Context)) error
+	// report tells the owners of services what became of them, while this
+	// watcher publishes.
+	report(ctx context.Context)
 	// Refresh has the cluster's record made anew.
 	Refresh()
 	replica.Epochs
@@ -33,6 +36,7 @@ func (w *Watcher) newSource(o Options, member string) (source, error) {
 	options := export.Options{
 		All:           w.config.Source.Export == config.ExportAll,
 		SharesNetwork: w.config.Network != "",
+		NodeAddresses: w.config.Source.Nodes,
 		AllowLoopback: o.AllowLoopback,
 	}
 	if w.config.Source.Manifests != nil {
@@ -51,9 +55,12 @@ func (w *Watcher) record(nodes []*corev1.Node, uid string) *discovery.Cluster {
 	}
 	w.view.change(func(v *replica.View) { v.Locality = locality })
 	return &discovery.Cluster{
-		Name: c.Cluster, UID: uid, Network: c.Network, Locality: locality, GatewaySets: c.GatewaySets(),
+		Name: c.Cluster, UID: uid, Network: c.Network, Locality: locality,
 	}
 }
+
+// entries are those of the gateway sets in force.
+func (w *Watcher) entries() []export.SetEntry { return w.live.Load().Entries() }
 
 // kubernetes is a cluster's API server. All watchers of the cluster read it;
 // the holder of a Lease publishes.
@@ -65,6 +72,17 @@ func (k kubernetes) run(ctx context.Context, emit func(discovery.Update)) error 
 
 func (k kubernetes) elect(ctx context.Context, lead func(ctx context.Context)) error {
 	return k.Elect(ctx, lead)
+}
+
+func (k kubernetes) report(ctx context.Context) { k.Report(ctx) }
+
+// conflict tells in what our record of a service differs from others'.
+func (w *Watcher) conflict(key discovery.Key) (reason, message string) {
+	entry := w.table.Lookup(key)
+	if entry == nil {
+		return "", ""
+	}
+	return export.Conflict(w.config.Cluster, entry.Candidates)
 }
 
 func (w *Watcher) newKubernetes(options export.Options, member string) (source, error) {
@@ -80,7 +98,7 @@ func (w *Watcher) newKubernetes(options export.Options, member string) (source, 
 		}
 	}
 	s, err := kube.New(kube.Config{
-		Client: clients.Kubernetes, Dynamic: clients.Dynamic, Cluster: w.record, Options: options,
+		Client: clients.Kubernetes, Dynamic: clients.Dynamic, Cluster: w.record, Gateways: w.entries, Conflict: w.conflict, Options: options,
 		Namespace: namespace, Identity: member, Logger: w.log, Registerer: w.metrics,
 	})
 	if err != nil {
@@ -116,11 +134,15 @@ func (manifests) elect(ctx context.Context, lead func(ctx context.Context)) erro
 	return nil
 }
 
+// report has nobody to tell: problems are in the log.
+func (manifests) report(context.Context) {}
+
 func (w *Watcher) newManifests(options export.Options) (source, error) {
 	var uid string
 	m, err := manifest.New(manifest.Config{
 		Dir: w.config.Source.Manifests.Dir, Keep: filepath.Join(w.config.State, "manifests"), Options: options, Logger: w.log, Registerer: w.metrics,
-		Cluster: func(nodes []*corev1.Node) *discovery.Cluster { return w.record(nodes, uid) },
+		Cluster:  func(nodes []*corev1.Node) *discovery.Cluster { return w.record(nodes, uid) },
+		Gateways: w.entries,
 	})
 	if err != nil {
 		return nil, w.config.Problem("source.manifests.dir", "%v; create it or name another folder", err)

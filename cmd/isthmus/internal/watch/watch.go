@@ -278,6 +278,7 @@ func (w *Watcher) lead(ctx context.Context) error {
 		defer cancel()
 		checking.Go(func() { w.external.Lead(ctx) })
 		checking.Go(func() { w.gateways.lead(ctx) })
+		checking.Go(func() { w.source.report(ctx) })
 		if err := w.publisher.Lead(ctx, w.source); err != nil {
 			w.log.Error("publishing ended", "error", err)
 		}
