@@ -79,6 +79,10 @@ type Result struct {
 	Check *discovery.EndpointCheck
 	// Reason is one of the Reason constants; "" when Service is set.
 	Reason string
+	// Awaits tells that something is there to give the Service gateways and has,
+	// by its status, no address at the moment. Without it, gateways that are
+	// gone were taken away by somebody.
+	Awaits bool
 	// Problems are what the user should know although the Service is
 	// exported: one short sentence each, in a fixed order, a few at most.
 	Problems []string
@@ -150,13 +154,14 @@ func Build(in Input) Result {
 		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
 	}
 	check := b.check(endpoints)
-	return Result{Service: out, Check: check, Problems: b.problems}
+	return Result{Service: out, Check: check, Awaits: b.awaits, Problems: b.problems}
 }
 
 // builder is one run of Build.
 type builder struct {
 	Input
 	problems            []string
+	awaits              bool         // see Result
 	ips                 []netip.Addr // the Service's own
 	zoneText, zoneValue string       // the zone that was read last
 }

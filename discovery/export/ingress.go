@@ -31,6 +31,7 @@ func (b *builder) ingresses(ports []port, skipped *[]string) []front {
 		}
 		if why := b.locateIngress(&f, ing); why != "" {
 			*skipped = append(*skipped, f.name+": "+why)
+			b.awaits = true
 			continue
 		}
 		out = append(out, f)

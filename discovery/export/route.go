@@ -100,25 +100,16 @@ func (b *builder) attach(route *Route, ref *ParentRef, leads []int, fronts map[O
 	if gw == nil || gw.DeletionTimestamp != nil {
 		return name + " does not exist"
 	}
-	if why := route.refused(ref); why != "" {
-		return name + " has not accepted it" + why
-	}
-	if why := unprogrammed(gw); why != "" {
-		return name + " " + why
-	}
-	listeners := gw.listeners(route, ref)
-	if len(listeners) == 0 {
-		return name + " has no listener that takes it"
-	}
 	f := fronts[at]
 	if f == nil {
 		f = &front{name: name, kind: discovery.GatewayAPI}
-		b.addresses(f, b.gatewayPoints(gw))
-		if len(f.targets) == 0 {
-			return name + " has no address yet"
-		}
-		fronts[at] = f
 	}
+	listeners, why := b.reach(f, route, ref, gw)
+	if why != "" {
+		b.awaits = true
+		return name + " " + why
+	}
+	fronts[at] = f
 	for _, l := range listeners {
 		hosts := route.Spec.Hostnames
 		if len(hosts) == 0 {
@@ -130,6 +121,27 @@ func (b *builder) attach(route *Route, ref *ParentRef, leads []int, fronts map[O
 		}
 	}
 	return ""
+}
+
+// reach finds the listeners of a Gateway that a route is attached to, and the
+// Gateway's addresses unless they are known, or says why there are none.
+func (b *builder) reach(f *front, route *Route, ref *ParentRef, gw *Gateway) (listeners []*Listener, why string) {
+	if why := route.refused(ref); why != "" {
+		return nil, "has not accepted it" + why
+	}
+	if why := unprogrammed(gw); why != "" {
+		return nil, why
+	}
+	if listeners = gw.listeners(route, ref); len(listeners) == 0 {
+		return nil, "has no listener that takes it"
+	}
+	if len(f.targets) == 0 {
+		b.addresses(f, b.gatewayPoints(gw))
+	}
+	if len(f.targets) == 0 {
+		return nil, "has no address yet"
+	}
+	return listeners, ""
 }
 
 // refused says why no controller has accepted the route at that parent; ""

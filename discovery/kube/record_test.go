@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/discovery/export"
@@ -33,4 +35,25 @@ func TestNetworksGiveWayToGateways(t *testing.T) {
 			require.Len(t, record.PodCIDRs, test.networks)
 		})
 	}
+}
+
+// TestWhatIsNotSeenIsNotMeantToBeGone: gateways that go while a kind can't be
+// listed may be there.
+func TestWhatIsNotSeenIsNotMeantToBeGone(t *testing.T) {
+	w := newWatch(t)
+	svc := fullService(corev1.ServiceTypeClusterIP)
+	require.NoError(t, w.informers.services.GetIndexer().Add(svc))
+	key := cache.NewObjectName(svc.Namespace, svc.Name)
+	meant := func() bool {
+		var u discovery.Update
+		delete(w.sent, key)
+		w.look(key, &u)
+		require.Len(t, u.Services, 1)
+		return u.Meant[u.Services[0].Key()]
+	}
+	require.True(t, meant())
+	w.kinds.ingresses.blind.Store(true)
+	require.False(t, meant())
+	w.kinds.ingresses.blind.Store(false)
+	require.True(t, meant())
 }
