@@ -58,7 +58,8 @@ type Input struct {
 	Nodes   func(name string) *corev1.Node // nil result: unknown node; nil func: no nodes known
 
 	// Ingresses and Routes are those that may lead to the Service, in any
-	// order; what doesn't is passed over.
+	// order; what doesn't is passed over. They are cut to their bounds (Bound,
+	// BoundIngress) by whoever brings them, as are Gateways and grants.
 	Ingresses []*networkingv1.Ingress
 	Routes    []*Route
 	// IngressClass tells whether there is a class of that name; nil: not known.
@@ -162,6 +163,7 @@ type builder struct {
 	Input
 	problems            []string
 	awaits              bool         // see Result
+	more                bool         // there are more fronts than are looked at
 	ips                 []netip.Addr // the Service's own
 	zoneText, zoneValue string       // the zone that was read last
 }

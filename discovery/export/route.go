@@ -21,29 +21,19 @@ var protocols = map[string][]string{
 // attached are the fronts of the Gateways to which routes to the Service are
 // attached, one a Gateway. Who is skipped, and why, is added to the list.
 func (b *builder) attached(ports []port, skipped *[]string) []front {
-	routes := slices.Clone(b.Routes)
-	slices.SortFunc(routes, func(x, y *Route) int {
-		return cmp.Or(strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Name, y.Name), strings.Compare(x.Kind, y.Kind))
-	})
+	routes, foreign := b.granted(ports)
 	byGateway := map[Object]*front{}
 	for _, route := range routes {
-		if route.DeletionTimestamp != nil {
-			continue
-		}
 		leads := b.leads(route, ports)
-		if len(leads) == 0 {
-			continue
-		}
 		name := route.Kind + " " + route.Namespace + "/" + route.Name
-		if !b.granted(route) {
-			*skipped = append(*skipped, name+" is in another namespace, and no ReferenceGrant in "+b.Service.Namespace+" lets it lead here")
-			continue
-		}
 		for i := range route.Spec.ParentRefs {
 			if why := b.attach(route, &route.Spec.ParentRefs[i], leads, byGateway); why != "" {
 				*skipped = append(*skipped, name+": "+why)
 			}
 		}
+	}
+	if foreign != "" {
+		*skipped = append(*skipped, foreign)
 	}
 	var out []front
 	for _, f := range byGateway {
@@ -72,16 +62,53 @@ func (b *builder) leads(route *Route, ports []port) []int {
 	return out
 }
 
-// granted tells whether the route may lead to a Service of this namespace.
-func (b *builder) granted(route *Route) bool {
-	if route.Namespace == b.Service.Namespace {
+// granted are the routes that lead to the Service and may, in a fixed order; and
+// what there is to say of one that may not. Others' routes come to nothing before
+// they cost anything: anybody can name a Service of another namespace.
+func (b *builder) granted(ports []port) (routes []*Route, foreign string) {
+	may := map[Object]bool{} // by kind and namespace
+	var stranger *Route
+	for _, route := range b.Routes {
+		if route.DeletionTimestamp != nil || len(b.leads(route, ports)) == 0 {
+			continue
+		}
+		from := Object{route.Namespace, route.Kind}
+		if _, known := may[from]; !known {
+			may[from] = b.grants(route.Kind, route.Namespace)
+		}
+		switch {
+		case may[from]:
+			routes = append(routes, route)
+		case stranger == nil || compareRoutes(route, stranger) < 0:
+			stranger = route
+		}
+	}
+	slices.SortFunc(routes, compareRoutes)
+	if stranger != nil {
+		foreign = stranger.Kind + " " + stranger.Namespace + "/" + stranger.Name + " is in another namespace, and no ReferenceGrant in " +
+			b.Service.Namespace + " lets it lead here"
+	}
+	if len(routes) > maxFronts {
+		b.tooMany("routes")
+		routes = routes[:maxFronts]
+	}
+	return routes, foreign
+}
+
+func compareRoutes(x, y *Route) int {
+	return cmp.Or(strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Name, y.Name), strings.Compare(x.Kind, y.Kind))
+}
+
+// grants tells whether routes of a kind and namespace may lead to the Service.
+func (b *builder) grants(kind, namespace string) bool {
+	if namespace == b.Service.Namespace {
 		return true
 	}
 	if b.Grants == nil {
 		return false
 	}
 	return slices.ContainsFunc(b.Grants(b.Service.Namespace), func(g *ReferenceGrant) bool {
-		return g.grants(route.Kind, route.Namespace, b.Service.Name)
+		return g.grants(kind, namespace, b.Service.Name)
 	})
 }
 

@@ -6,6 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/isthmus-dns/isthmus/discovery"
@@ -56,4 +59,26 @@ func TestWhatIsNotSeenIsNotMeantToBeGone(t *testing.T) {
 	require.False(t, meant())
 	w.kinds.ingresses.blind.Store(false)
 	require.True(t, meant())
+}
+
+// TestLongListsAreCutBeforeTheyAreCached: of each optional kind that has some.
+func TestLongListsAreCutBeforeTheyAreCached(t *testing.T) {
+	many := make([]any, 10_000)
+	for i := range many {
+		many[i] = map[string]any{}
+	}
+	long := func(kind *kind, fields ...string) metav1.Object {
+		u := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"namespace": "shop", "name": "web"}}}
+		require.NoError(t, unstructured.SetNestedField(u.Object, many, fields...))
+		got, err := kind.trim(u)
+		require.NoError(t, err)
+		return got.(metav1.Object)
+	}
+	k := newWatch(t).kinds
+	require.Less(t, len(long(k.gateways.kind, "spec", "listeners").(*export.Gateway).Spec.Listeners), 100)
+	require.Less(t, len(long(k.grants.kind, "spec", "from").(*export.ReferenceGrant).Spec.From), 100)
+	require.Less(t, len(long(k.ingresses.kind, "status", "loadBalancer", "ingress").(*networkingv1.Ingress).Status.LoadBalancer.Ingress), 100)
+	for _, route := range k.routes {
+		require.Less(t, len(long(route.kind, "spec", "parentRefs").(*export.Route).Spec.ParentRefs), 100)
+	}
 }
