@@ -98,19 +98,18 @@ deploy-tools: ## build helm and kustomize, fetch CRDs, for the tests of deploy/
 # What make test leaves out for want of the programs.
 E2E := ./discovery/kube/ ./deploy/ ./test/crash/ ./test/distance/ ./test/e2e/ ./test/kubetest/ ./test/reload/ ./test/resolvers/
 
-# Whole clusters on one machine, and their DNS; modules of their own, too. Ten
-# minutes with an empty cache.
+# Whole clusters on one machine; a module of its own, too. Ten minutes with an
+# empty cache.
 RIG := $(CURDIR)/$(BUILD)/rig
 
 rig: ## build the programs of test/rig (Linux, root)
 	@if [ "$$(uname)" != Linux ] || [ "$$(id -u)" != 0 ]; then \
 	  echo "make: no clusters without Linux and root; test/clusters is skipped" >&2; exit 0; fi; \
-	set -x; RIG_DIR=$(RIG) sh test/rig/rig build && cd test/clusterdns && \
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../$(BUILD)/clusterdns .
+	set -x; RIG_DIR=$(RIG) sh test/rig/rig build
 
 # KUBECONFIGS=a:b tests clusters that are there already, and needs IMAGES; see
 # test/clusters.
-CLUSTERS := ISTHMUS_BIN=$(CURDIR)/$(BIN) ISTHMUS_RIG=$(RIG) ISTHMUS_CLUSTERDNS=$(CURDIR)/$(BUILD)/clusterdns \
+CLUSTERS := ISTHMUS_BIN=$(CURDIR)/$(BIN) ISTHMUS_RIG=$(RIG) \
   ISTHMUS_KUBECONFIGS=$(KUBECONFIGS) ISTHMUS_IMAGES="$(IMAGES)"
 
 ifdef KUBECONFIGS

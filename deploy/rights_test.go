@@ -37,8 +37,12 @@ func rights(t *testing.T, c *kubetest.Cluster, namespace, account string) []stri
 	for _, rule := range review.Status.ResourceRules {
 		for _, group := range rule.APIGroups {
 			for _, resource := range rule.Resources {
-				if group != "" {
-					resource += "." + group
+				if group != "" { // serviceexports.multicluster.x-k8s.io/status
+					kind, part, found := strings.Cut(resource, "/")
+					resource = kind + "." + group
+					if found {
+						resource += "/" + part
+					}
 				}
 				key := fmt.Sprintf("%-48s %-20s", resource, strings.Join(rule.ResourceNames, " "))
 				for _, verb := range rule.Verbs {

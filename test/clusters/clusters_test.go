@@ -25,6 +25,7 @@ func TestClusters(t *testing.T) {
 	}{
 		{"Curl", testCurl},
 		{"Restricted", testRestricted},
+		{"Rights", testRights},
 		{"Faults", testFaults},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, f) })

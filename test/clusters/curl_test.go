@@ -62,10 +62,15 @@ func testManual(t *testing.T, f *fleet) {
 	there.rolledOut(t, "demo", "deployment/echo")
 	// The rig's image begins with a shell, not with curl.
 	curl = replace(t, curl, "--image=curlimages/curl:8.10.1 --", "--image="+f.images.tools+" --command -- curl")
-	out, err := here.shell("", curl, "")
-	require.NoError(t, err)
-	require.Contains(t, out, "Name: "+there.name)
-	out, err = here.shell("", explain, "")
+	await(t, 30*time.Second, func() error {
+		// A Pod that ends while kubectl attaches leaves it without output.
+		out, err := here.shell("", curl, "")
+		if err == nil && !strings.Contains(out, "Name: "+there.name) {
+			err = fmt.Errorf("%s: got %q", curl, out)
+		}
+		return err
+	})
+	out, err := here.shell("", explain, "")
 	require.NoError(t, err)
 	require.Contains(t, out, there.name)
 }

@@ -20,6 +20,8 @@ type fault struct {
 	short, full time.Duration // how long it lasts, where that can be chosen
 	long        bool          // only at full length
 
+	// prepare, if any, brings about what the fault begins with. It doesn't count.
+	prepare func(t *testing.T, f *fleet)
 	// do makes the fault, ends it, and returns when all is as before.
 	do func(t *testing.T, f *fleet, m *measure)
 }
@@ -47,6 +49,7 @@ var faults = []fault{
 	{name: "clusters cut apart", rig: true, short: 8 * time.Second, full: 3 * time.Minute, do: cutApart},
 	{name: "LoadBalancer has no address, then another", short: 3 * time.Second, full: 30 * time.Second, do: balancerMoves},
 	{name: "everything rolls", do: everythingRolls},
+	{name: "upgraded from an earlier version", rig: true, long: true, prepare: earlier, do: upgraded},
 	{name: "Secrets rotated", do: secretsRotated},
 	{name: "node killed", rig: true, short: 20 * time.Second, full: 3 * time.Minute, do: nodeKilled},
 	{name: "agents of a cluster begin, then its watchers", long: true, full: 30 * time.Second, do: agentsFirst},
@@ -66,6 +69,9 @@ func testFaults(t *testing.T, f *fleet) {
 				m.lasts = fault.full
 			} else if fault.long {
 				t.Skip("this takes long: make e2e-faults")
+			}
+			if m.prepare != nil {
+				m.prepare(t, f)
 			}
 			all = append(all, m)
 			m.take(t, f)

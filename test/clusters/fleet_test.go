@@ -132,9 +132,10 @@ func (f *fleet) tools(t testing.TB) (path string) {
 
 // clusterDNS installs what kubeadm would, but on each node, and asked by that
 // node's Pods: a node that dies must not take answers of others along that
-// would be taken for ours.
+// would be taken for ours. It runs our program, as overlays/main-dns does: that
+// is a CoreDNS with all plugins that kubeadm's Corefile names.
 func (f *fleet) clusterDNS(c *cluster) error {
-	_, err := c.shell("", "kubectl apply -f -", strings.ReplaceAll(clusterDNS, "IMAGE", "rig.local/clusterdns:1"))
+	_, err := c.shell("", "kubectl apply -f -", strings.ReplaceAll(clusterDNS, "IMAGE", f.images.product))
 	if err != nil {
 		return err
 	}
@@ -201,8 +202,8 @@ spec:
       containers:
         - name: coredns
           image: IMAGE
-          args: [-conf, /etc/coredns/Corefile]
-          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}
+          args: [dns, -conf, /etc/coredns/Corefile]
+          securityContext: {runAsUser: 0, allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}
           readinessProbe: {httpGet: {path: /ready, port: 8181}, periodSeconds: 1}
           volumeMounts: [{name: config, mountPath: /etc/coredns}]
       volumes: [{name: config, configMap: {name: coredns}}]

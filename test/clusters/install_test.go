@@ -48,6 +48,9 @@ func (f *fleet) install(t *testing.T) {
 	t.Helper()
 	f.steps = readSteps(t, f.manual)
 	if f.kept {
+		for _, c := range f.clusters { // all that later commands need
+			f.settings[c] = "CLUSTER=" + c.name
+		}
 		return
 	}
 	f.folder(t)

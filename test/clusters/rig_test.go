@@ -16,7 +16,6 @@ import (
 // What the tests are told.
 const (
 	rigEnv         = "ISTHMUS_RIG"         // the folder where `make rig` built the rig, and in which it runs
-	dnsEnv         = "ISTHMUS_CLUSTERDNS"  // the clusters' own DNS, test/clusterdns
 	binaryEnv      = "ISTHMUS_BIN"         // bin/isthmus
 	kubeconfigsEnv = "ISTHMUS_KUBECONFIGS" // of clusters to use in the place of the rig's, by colons
 	imagesEnv      = "ISTHMUS_IMAGES"      // and what they can pull: of the product, of ./pod, and one with curl and sh, by spaces
@@ -39,7 +38,7 @@ func missing() string {
 	if os.Getuid() != 0 {
 		return "only root can make the nodes' namespaces"
 	}
-	for _, file := range []string{theRig().program(), theRig().kube(), os.Getenv(dnsEnv)} {
+	for _, file := range []string{theRig().program(), theRig().kube()} {
 		if _, err := os.Stat(file); err != nil {
 			return fmt.Sprintf("`make rig` has not built all: %v", err)
 		}
@@ -109,7 +108,6 @@ func (r rig) up(t testing.TB, clusters, nodes int, dir string) {
 	for _, image := range []struct{ name, user, file string }{
 		{"rig.local/isthmus:1", "65532", os.Getenv(binaryEnv) + ":/isthmus"},
 		{"rig.local/pod:1", "65532", program + ":/pod"},
-		{"rig.local/clusterdns:1", "0", os.Getenv(dnsEnv) + ":/clusterdns"},
 	} {
 		archive := filepath.Join(dir, strings.NewReplacer("/", "-", ":", "-").Replace(image.name)+".tar")
 		r.must(t, "image", "-user", image.user, image.name, archive, image.file)
