@@ -37,14 +37,15 @@ func (w *watch) clusterRecord() *discovery.Cluster {
 
 // addNetworks has the record name the cluster's networks, unless it does or has
 // no room for them: they serve to find networks that overlap, while gateways
-// answer.
+// answer. More than a record may have are told as fewer and wider ones: nodes
+// that come and go leave gaps, which belong to the cluster all the same.
 func (w *watch) addNetworks(record *discovery.Cluster) {
 	with := *record
-	if len(with.PodCIDRs) == 0 && len(w.options.PodCIDRs) <= discovery.MaxCIDRs {
-		with.PodCIDRs = slices.Clone(w.options.PodCIDRs)
+	if len(with.PodCIDRs) == 0 {
+		with.PodCIDRs = export.Cover(w.options.PodCIDRs, discovery.MaxCIDRs)
 	}
-	if len(with.ServiceCIDRs) == 0 && len(w.options.ServiceCIDRs) <= discovery.MaxCIDRs {
-		with.ServiceCIDRs = slices.Clone(w.options.ServiceCIDRs)
+	if len(with.ServiceCIDRs) == 0 {
+		with.ServiceCIDRs = export.Cover(w.options.ServiceCIDRs, discovery.MaxCIDRs)
 	}
 	if export.Roomy(&with) {
 		*record = with
