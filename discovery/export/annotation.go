@@ -86,7 +86,7 @@ func (b *builder) problem(format string, args ...any) {
 func clip(s string) string {
 	const enough = 80
 	if len(s) > enough {
-		return s[:enough] + "…"
+		return strings.ToValidUTF8(s[:enough], "") + "…"
 	}
 	return s
 }

@@ -145,6 +145,10 @@ func Build(in Input) Result {
 		b.problem("%v", err)
 		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
 	}
+	if n := serviceBytes(out); n > maxRecordBytes {
+		b.problem("the record takes up to %d octets, at most %d are allowed: name fewer aliases or ports", n, maxRecordBytes)
+		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
+	}
 	check := b.check(endpoints)
 	return Result{Service: out, Check: check, Problems: b.problems}
 }

@@ -50,9 +50,9 @@ func (b *builder) gateways(out *discovery.Service, ports []port, endpoints []end
 func (b *builder) own(out *discovery.Service, ports []port) {
 	slices.SortFunc(out.Gateways, compareGateways)
 	out.Gateways = slices.CompactFunc(out.Gateways, func(x, y discovery.Gateway) bool { return compareGateways(x, y) == 0 })
-	if len(out.Gateways) > discovery.MaxGateways {
-		b.problem("only %d of %d gateways are used", discovery.MaxGateways, len(out.Gateways))
-		out.Gateways = slices.Clone(out.Gateways[:discovery.MaxGateways])
+	if used := within(maxGatewayBytes, out.Gateways[:min(len(out.Gateways), discovery.MaxGateways)]); len(used) < len(out.Gateways) {
+		b.problem("only %d of %d gateways are used", len(used), len(out.Gateways))
+		out.Gateways = slices.Clone(used)
 	}
 	check := checkFor(ports)
 	for i := range out.Gateways {

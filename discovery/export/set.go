@@ -49,8 +49,11 @@ type SetInput struct {
 
 // GatewaySets are the cluster's sets, in the order of their first entries, and
 // what the operator should know of them. An object without an address adds
-// nothing: a set may be empty.
+// nothing: a set may be empty. What does not fit into a cluster's record is left
+// out: each object has the same share of it, so that no more addresses of one
+// take those of another away.
 func GatewaySets(entries []SetEntry, in SetInput) (sets []discovery.GatewaySet, problems []string) {
+	share := shareOf(entries)
 	for _, e := range entries {
 		i := slices.IndexFunc(sets, func(s discovery.GatewaySet) bool { return s.Name == e.Set })
 		if i < 0 {
@@ -67,6 +70,11 @@ func GatewaySets(entries []SetEntry, in SetInput) (sets []discovery.GatewaySet, 
 			for _, p := range b.problems {
 				problems = append(problems, fmt.Sprintf("gateway set %s: %s %s: %s", e.Set, e.From, e.Object, p))
 			}
+			if fits := within(share, found); points(fits) < points(found) {
+				problems = append(problems, fmt.Sprintf("gateway set %s: %s %s: only %d of %d addresses fit into the cluster's record",
+					e.Set, e.From, e.Object, points(fits), points(found)))
+				found = fits
+			}
 		}
 		room := discovery.MaxGateways - len(sets[i].Gateways)
 		if len(found) > room {
@@ -76,6 +84,30 @@ func GatewaySets(entries []SetEntry, in SetInput) (sets []discovery.GatewaySet, 
 		sets[i].Gateways = append(sets[i].Gateways, found...)
 	}
 	return sets, problems
+}
+
+// shareOf is how many octets of the cluster's record each object's gateways may
+// take. What is written out in watcher.yaml was found to fit when it was read.
+func shareOf(entries []SetEntry) int {
+	objects, room := 0, maxSetBytes
+	for i := range entries {
+		room -= 3 + textBytes(entries[i].Set)
+		if entries[i].From != FromNothing {
+			objects++
+			continue
+		}
+		room -= gatewayBytes(&entries[i].Gateway)
+	}
+	return max(room, 0) / max(objects, 1)
+}
+
+// points counts addresses and host names.
+func points(gateways []discovery.Gateway) int {
+	n := 0
+	for i := range gateways {
+		n += max(len(gateways[i].Addresses), 1)
+	}
+	return n
 }
 
 // entry are the gateways of one entry's object, or why there are none.

@@ -59,13 +59,16 @@ func noGateway(v *verdict) string {
 // merged are a ServiceExport's conditions with ours in their places; false when
 // it says all of it already.
 func merged(e *serviceExport, want []metav1.Condition) ([]metav1.Condition, bool) {
-	now := append([]metav1.Condition(nil), e.Status.Conditions...)
+	all := append([]metav1.Condition(nil), e.Status.Conditions...)
 	changed := false
 	for _, c := range want {
 		c.ObservedGeneration = e.Generation
-		changed = meta.SetStatusCondition(&now, c) || changed
+		if old := meta.FindStatusCondition(all, c.Type); old != nil && old.ObservedGeneration == 0 {
+			c.ObservedGeneration = 0 // CRDs of mcs-api before 0.2 have no such field, and would never say it
+		}
+		changed = meta.SetStatusCondition(&all, c) || changed
 	}
-	return now, changed
+	return all, changed
 }
 
 // writeConditions replaces the conditions of a ServiceExport, if it is still the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -99,6 +100,8 @@ type Source struct {
 	log      *slog.Logger
 	metrics  *metrics
 	verdicts *verdicts
+	first    chan struct{}                                     // closed when the first update of the first Run is out
+	began    func()                                            // closes it, once
 	watching atomic.Pointer[watch]                             // of the current Run, nil before the first
 	queue    atomic.Pointer[workqueue.Typed[cache.ObjectName]] // of the current Run, nil before the first
 	absent   absence                                           // of the ServiceExport CRD
@@ -123,7 +126,10 @@ func New(cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes source: %w", err)
 	}
-	return &Source{cfg: cfg, log: cfg.Logger, metrics: m, verdicts: newVerdicts()}, nil
+	first := make(chan struct{})
+	return &Source{
+		cfg: cfg, log: cfg.Logger, metrics: m, verdicts: newVerdicts(), first: first, began: sync.OnceFunc(func() { close(first) }),
+	}, nil
 }
 
 // logging makes client-go log to the source's logger instead of klog's own

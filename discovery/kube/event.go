@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,7 +55,7 @@ const maxEventText = 1024
 func (s *Source) writeEvent(ctx context.Context, svc *corev1.Service, n note) error {
 	text := n.text
 	if len(text) > maxEventText {
-		text = text[:maxEventText-1]
+		text = strings.ToValidUTF8(text[:maxEventText], "")
 	}
 	sum := sha256.Sum256([]byte(string(svc.UID) + "\x00" + n.reason + "\x00" + text))
 	now := metav1.Now()

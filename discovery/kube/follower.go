@@ -3,12 +3,11 @@ package kube
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 )
@@ -21,10 +20,11 @@ type follower struct {
 	using  atomic.Pointer[string]        // the version that is followed
 
 	// The rest belongs to the goroutine of optionals.run.
-	version   string // that is followed, "" if none
-	stop      func()
-	forbidden bool // we may not list it, and have said so
-	failing   bool // it can't be listed for another reason, and we have said so
+	now       *mirror   // that is followed, nil if none
+	next      *mirror   // that is to be followed as soon as all of it is listed
+	gone      time.Time // since when the API server does not know what we follow
+	forbidden bool      // we may not list it, and have said so
+	failing   bool      // it can't be listed for another reason, and we have said so
 }
 
 // get returns the object of that key, nil if there is none.
@@ -66,54 +66,104 @@ func (f *follower) follows() bool { return f.store.Load() != nil }
 // turnTo follows a version from now on, or none. It is false when nothing is
 // known yet of objects that are there.
 func (f *follower) turnTo(ctx context.Context, version string) bool {
+	gvr := schema.GroupVersionResource{Group: f.kind.group, Version: version, Resource: f.kind.resource}
+	if f.next != nil && f.next.version != version {
+		f.next.stop()
+		f.next = nil
+	}
 	switch {
 	case version == "":
 		f.leave()
 		return true
-	case version == f.version:
+	case f.now != nil && version == f.now.version:
+		f.gone = time.Time{}
+		if f.now.denied.Load() && f.allowed(ctx, gvr) {
+			f.now.denied.Store(false)
+		}
 		return true
 	}
-	gvr := schema.GroupVersionResource{Group: f.kind.group, Version: version, Resource: f.kind.resource}
-	if !f.allowed(ctx, gvr) {
-		return f.forbidden && !f.kind.declares
+	if f.next == nil {
+		if !f.allowed(ctx, gvr) {
+			return f.forbidden && !f.kind.declares
+		}
+		f.next = f.mirror(ctx, gvr)
 	}
-	stop, ok := f.follow(ctx, gvr)
-	if !ok {
+	return f.arrive(ctx)
+}
+
+// arrive takes the next version into use if all of it is listed. One that takes
+// long is not begun anew: what a list of 100,000 objects has brought so far
+// would be lost each time.
+func (f *follower) arrive(ctx context.Context) bool {
+	if f.next == nil {
 		return false
 	}
-	f.end()
-	f.stop, f.version = stop, version
-	f.using.Store(&version)
+	within, done := context.WithTimeout(ctx, optionalSync)
+	defer done()
+	if !cache.WaitFor(within, "", f.next.informer.HasSyncedChecker()) {
+		if ctx.Err() == nil && !f.next.slow {
+			f.next.slow = true
+			f.source.log.Warn("kind not listed yet, going on", slog.String("kind", f.kind.String()), slog.String("version", f.next.version))
+		}
+		return false
+	}
+	f.use(f.next.informer.GetIndexer())
+	if f.now != nil {
+		f.now.stop()
+	}
+	f.now, f.next, f.gone = f.next, nil, time.Time{}
+	f.using.Store(&f.now.version)
+	f.source.log.Info("kind is followed", slog.String("kind", f.kind.String()), slog.String("version", f.now.version))
 	return true
 }
+
+// hopeless tells that the API server answers with errors when it is asked for
+// the objects, so that waiting for them may take for ever.
+func (f *follower) hopeless() bool { return f.failing || f.next != nil && f.next.failing.Load() }
 
 // leave ends following when the kind is gone and nothing of it is left. The API
 // server deletes the objects of a CRD before the CRD, so a CRD that is gone
 // while objects are left is an API server that starts and does not know all its
-// resources yet.
+// resources yet; or, when that lasts, one whose last events we have missed.
 func (f *follower) leave() {
 	f.permit(true, nil)
-	if f.version == "" || len(f.all()) > 0 {
+	if f.now == nil {
 		return
+	}
+	left := f.all()
+	if len(left) > 0 {
+		if f.gone.IsZero() {
+			f.gone = time.Now()
+		}
+		if time.Since(f.gone) < f.source.cfg.MissingCRD {
+			return
+		}
 	}
 	f.end()
 	f.store.Store(nil)
+	for _, obj := range left {
+		f.kind.changed(obj)
+	}
 	f.source.log.Info("kind is not followed any more: the API server has it no longer", slog.String("kind", f.kind.String()))
 }
 
+// end stops what runs. The store stays.
 func (f *follower) end() {
-	if f.stop != nil {
-		f.stop()
+	for _, m := range []*mirror{f.now, f.next} {
+		if m != nil {
+			m.stop()
+		}
 	}
-	f.stop, f.version = nil, ""
+	f.now, f.next, f.gone = nil, nil, time.Time{}
 	f.using.Store(nil)
 }
 
-// allowed asks for one object, as an informer would ask again and again.
+// allowed asks for one object, as an informer would ask again and again. It asks
+// for no version: of version 0 the API server would send all that it has.
 func (f *follower) allowed(ctx context.Context, gvr schema.GroupVersionResource) bool {
 	ctx, cancel := context.WithTimeout(ctx, optionalSync)
 	defer cancel()
-	_, err := f.source.cfg.Dynamic.Resource(gvr).List(ctx, metav1.ListOptions{Limit: 1, ResourceVersion: "0"})
+	_, err := f.source.cfg.Dynamic.Resource(gvr).List(ctx, metav1.ListOptions{Limit: 1})
 	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 		f.permit(false, err)
 		return false
@@ -132,6 +182,9 @@ func (f *follower) permit(yes bool, err error) {
 	switch {
 	case yes && f.forbidden:
 		f.source.log.Info("kind may be listed now", slog.String("kind", f.kind.String()))
+	case !yes && !f.forbidden && f.now != nil:
+		f.source.log.Warn("kind may not be listed any more: what was seen last stays until the ClusterRole isthmus-watcher allows list "+
+			"and watch again (deploy/base/rbac.yaml)", slog.String("kind", f.kind.String()), slog.Any("error", err))
 	case !yes && !f.forbidden && f.kind.declares:
 		f.source.log.Error("kind may not be listed, and it says what is exported: nothing is published until the ClusterRole "+
 			"isthmus-watcher allows list and watch (deploy/base/rbac.yaml)", slog.String("kind", f.kind.String()), slog.Any("error", err))
@@ -145,39 +198,6 @@ func (f *follower) permit(yes bool, err error) {
 		value = 1
 	}
 	f.source.metrics.forbidden.WithLabelValues(f.kind.resource).Set(value)
-}
-
-// follow starts to mirror a version and, when all of it is there, takes it
-// into use. The returned function ends it.
-func (f *follower) follow(ctx context.Context, gvr schema.GroupVersionResource) (stop func(), ok bool) {
-	log := f.source.log.With(slog.String("kind", f.kind.String()), slog.String("version", gvr.Version))
-	objects := f.source.cfg.Dynamic.Resource(gvr)
-	informer := cache.NewSharedIndexInformerWithOptions(
-		mirrored(f.source, f.kind.resource, f.source.cfg.Dynamic, objects.List, objects.Watch),
-		&unstructured.Unstructured{}, cache.SharedIndexInformerOptions{ObjectDescription: gvr.String(), Indexers: f.kind.indexers})
-	if err := f.source.prepare(f.kind.resource, informer, f.kind.trim, each(f.kind.changed)); err != nil {
-		log.Error("kind not followed", slog.Any("error", err))
-		return nil, false
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() { informer.RunWithContext(ctx) })
-	stop = func() {
-		cancel()
-		wg.Wait()
-	}
-	within, done := context.WithTimeout(ctx, optionalSync)
-	defer done()
-	if !cache.WaitFor(within, "", informer.HasSyncedChecker()) {
-		stop()
-		if ctx.Err() == nil {
-			log.Warn("kind not listed in time, trying again")
-		}
-		return nil, false
-	}
-	f.use(informer.GetIndexer())
-	log.Info("kind is followed")
-	return stop, true
 }
 
 // use swaps the store. What the old or the new one holds is looked at again:

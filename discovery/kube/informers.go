@@ -2,12 +2,16 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"reflect"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
@@ -43,36 +47,50 @@ func (s *Source) informers(enqueue func(cache.ObjectName)) (*informers, error) {
 	in.slices = cache.NewSharedIndexInformer(mirrored(s, "endpointslices", s.cfg.Client, slices.List, slices.Watch),
 		&discoveryv1.EndpointSlice{}, 0, cache.Indexers{byService: indexByService})
 	in.nodes = cache.NewSharedIndexInformer(mirrored(s, "nodes", s.cfg.Client, nodes.List, nodes.Watch), &corev1.Node{}, 0, nil)
-	for _, setup := range []struct {
-		resource string
-		informer cache.SharedIndexInformer
-		trim     cache.TransformFunc
-		handler  cache.ResourceEventHandler
-	}{
-		{"services", in.services, trimService, each(in.serviceChanged)},
-		{"endpointslices", in.slices, trimSlice, each(in.sliceChanged)},
-		{"nodes", in.nodes, trimNode, changes(sameNode, in.nodesChanged)},
+	for _, set := range []setup{
+		{resource: "services", informer: in.services, trim: trimService, handler: each(in.serviceChanged)},
+		{resource: "endpointslices", informer: in.slices, trim: trimSlice, handler: each(in.sliceChanged)},
+		{resource: "nodes", informer: in.nodes, trim: trimNode, handler: changes(sameNode, in.nodesChanged)},
 	} {
-		if err := s.prepare(setup.resource, setup.informer, setup.trim, setup.handler); err != nil {
+		if err := s.prepare(set); err != nil {
 			return nil, err
 		}
 	}
 	return in, nil
 }
 
-// prepare sets an informer up before it runs.
-func (s *Source) prepare(resource string, informer cache.SharedIndexInformer, trim cache.TransformFunc, handler cache.ResourceEventHandler) error {
-	if err := informer.SetTransform(trim); err != nil {
-		return fmt.Errorf("informer on %s: %w", resource, err)
+// setup is what an informer is told before it runs.
+type setup struct {
+	resource string
+	informer cache.SharedIndexInformer
+	trim     cache.TransformFunc
+	handler  cache.ResourceEventHandler
+	// failed is told of lists and watches that the API server answers with an
+	// error; nil: nobody is.
+	failed func(error)
+}
+
+func (s *Source) prepare(set setup) error {
+	if err := set.informer.SetTransform(set.trim); err != nil {
+		return fmt.Errorf("informer on %s: %w", set.resource, err)
 	}
-	if err := informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
-		s.metrics.watchErrors.WithLabelValues(resource).Inc()
-		cache.DefaultWatchErrorHandler(ctx, r, err) // logs what is worth it
+	if err := set.informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
+		if ctx.Err() != nil {
+			return // it was told to end
+		}
+		s.metrics.watchErrors.WithLabelValues(set.resource).Inc()
+		if errors.Is(err, io.EOF) || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+			return // it goes on at once, or lists anew
+		}
+		s.log.Warn("list or watch failed, trying again", slog.String("resource", set.resource), slog.Any("error", err))
+		if set.failed != nil {
+			set.failed(err)
+		}
 	}); err != nil {
-		return fmt.Errorf("informer on %s: %w", resource, err)
+		return fmt.Errorf("informer on %s: %w", set.resource, err)
 	}
-	if _, err := informer.AddEventHandler(handler); err != nil {
-		return fmt.Errorf("informer on %s: %w", resource, err)
+	if _, err := set.informer.AddEventHandler(set.handler); err != nil {
+		return fmt.Errorf("informer on %s: %w", set.resource, err)
 	}
 	return nil
 }

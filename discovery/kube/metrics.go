@@ -7,6 +7,7 @@ type metrics struct {
 	synced         prometheus.Gauge
 	services       prometheus.Gauge
 	problems       prometheus.Gauge
+	setProblems    prometheus.Gauge
 	updates        prometheus.Counter
 	watchErrors    *prometheus.CounterVec
 	forbidden      *prometheus.GaugeVec
@@ -24,10 +25,11 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		return prometheus.CounterOpts{Namespace: "isthmus", Subsystem: "kube", Name: name, Help: help}
 	}
 	m := &metrics{
-		synced:   gauge("synced", "1 when the whole cluster has been read once."),
-		services: gauge("exported_services", "Services of this cluster that are exported."),
-		problems: gauge("problem_services", "Services that are declared exported and have a problem; the log names it."),
-		updates:  prometheus.NewCounter(counter("updates_total", "Updates handed to the publisher.")),
+		synced:      gauge("synced", "1 when the whole cluster has been read once."),
+		services:    gauge("exported_services", "Services of this cluster that are exported."),
+		problems:    gauge("problem_services", "Services that are declared exported and have a problem; the log names it."),
+		setProblems: gauge("gateway_set_problems", "Problems of gateway sets: objects that are not there or have no address, addresses that don't fit; the log names them."),
+		updates:     prometheus.NewCounter(counter("updates_total", "Updates handed to the publisher.")),
 		watchErrors: prometheus.NewCounterVec(
 			counter("watch_errors_total", "Lists and watches that ended with an error, by resource."), []string{"resource"}),
 		forbidden: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -43,7 +45,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.synced, m.services, m.problems, m.updates, m.watchErrors, m.forbidden, m.conflicts, m.reports, m.leader, m.epochConflicts} {
+	for _, c := range []prometheus.Collector{m.synced, m.services, m.problems, m.setProblems, m.updates, m.watchErrors, m.forbidden, m.conflicts, m.reports, m.leader, m.epochConflicts} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}

@@ -35,14 +35,16 @@ func (k *kind) String() string { return k.resource + "." + k.group }
 // is there: nothing is published before.
 const optionalRetry = time.Second
 
-// optionalSync is how long the first list of a version may take before the
-// versions are looked at again: the kind may have gone meanwhile.
+// optionalSync is how long a round waits for the first list of a version before
+// it looks at the versions again: the kind may have gone meanwhile.
 const optionalSync = 10 * time.Second
 
-// optionalPatience is how long the first update waits for kinds that can't be
-// listed for another reason than a missing right, a broken conversion of a CRD
-// for example: what they tell is missed, which is better than to publish
-// nothing. Those that declare exports are waited for without end.
+// optionalPatience is how long the first update waits for kinds that the API
+// server answers with errors for another reason than a missing right, a broken
+// conversion of a CRD for example: what they tell is missed, which is better
+// than to publish nothing. Those that are still being listed are waited for
+// without end, since records without the gateways that they tell of would take
+// addresses away everywhere; and so are those that declare exports.
 const optionalPatience = 30 * time.Second
 
 // optionals look again and again which of the kinds the API server has, and
@@ -88,8 +90,8 @@ func (o *optionals) run(ctx context.Context) {
 		if since.IsZero() {
 			since = time.Now()
 		}
-		all, required := o.follow(ctx, served)
-		if !started && (all || required && time.Since(since) >= optionalPatience) {
+		all, rest := o.follow(ctx, served)
+		if !started && (all || rest && time.Since(since) >= optionalPatience) {
 			settled()
 			started, wait = true, o.source.cfg.DiscoverEvery
 		}
@@ -97,21 +99,21 @@ func (o *optionals) run(ctx context.Context) {
 }
 
 // follow brings all followers to the versions that are served, side by side:
-// the list of one may take long. It tells whether all are there, and whether
-// those are that nothing can be published without.
-func (o *optionals) follow(ctx context.Context, served map[*kind]string) (all, required bool) {
+// the list of one may take long. It tells whether all are there, and whether the
+// rest can be gone on without.
+func (o *optionals) follow(ctx context.Context, served map[*kind]string) (all, rest bool) {
 	known := make([]bool, len(o.followers))
 	var wg sync.WaitGroup
 	for i, f := range o.followers {
 		wg.Go(func() { known[i] = f.turnTo(ctx, served[f.kind]) })
 	}
 	wg.Wait()
-	all, required = true, true
+	all, rest = true, true
 	for i, f := range o.followers {
 		all = all && known[i]
-		required = required && (known[i] || !f.kind.declares)
+		rest = rest && (known[i] || !f.kind.declares && f.hopeless())
 	}
-	return all, required
+	return all, rest
 }
 
 // served are the preferred versions of the kinds that the API server has. It

@@ -22,15 +22,10 @@ func (w *watch) clusterRecord() *discovery.Cluster {
 	if record == nil {
 		return nil
 	}
-	if len(record.PodCIDRs) == 0 && len(w.options.PodCIDRs) <= discovery.MaxCIDRs {
-		record.PodCIDRs = slices.Clone(w.options.PodCIDRs)
-	}
-	if len(record.ServiceCIDRs) == 0 && len(w.options.ServiceCIDRs) <= discovery.MaxCIDRs {
-		record.ServiceCIDRs = slices.Clone(w.options.ServiceCIDRs)
-	}
 	if w.source.cfg.Gateways != nil {
 		record.GatewaySets = w.gatewaySets()
 	}
+	w.addNetworks(record)
 	w.source.verdicts.noteSets(record.GatewaySets)
 	now := fingerprint(record)
 	if now == w.cluster {
@@ -38,6 +33,22 @@ func (w *watch) clusterRecord() *discovery.Cluster {
 	}
 	w.cluster = now
 	return record
+}
+
+// addNetworks has the record name the cluster's networks, unless it does or has
+// no room for them: they serve to find networks that overlap, while gateways
+// answer.
+func (w *watch) addNetworks(record *discovery.Cluster) {
+	with := *record
+	if len(with.PodCIDRs) == 0 && len(w.options.PodCIDRs) <= discovery.MaxCIDRs {
+		with.PodCIDRs = slices.Clone(w.options.PodCIDRs)
+	}
+	if len(with.ServiceCIDRs) == 0 && len(w.options.ServiceCIDRs) <= discovery.MaxCIDRs {
+		with.ServiceCIDRs = slices.Clone(w.options.ServiceCIDRs)
+	}
+	if export.Roomy(&with) {
+		*record = with
+	}
 }
 
 // learnNetworks takes over which networks are the cluster's own. Services are
@@ -77,6 +88,7 @@ func (w *watch) gatewaySets() []discovery.GatewaySet {
 	w.kinds.about(clusterRecord, &in.Input)
 	in.Nodes, in.Opts = w.informers.node, w.options
 	sets, problems := export.GatewaySets(w.source.cfg.Gateways(), in)
+	w.source.metrics.setProblems.Set(float64(len(problems)))
 	if text := strings.Join(problems, "; "); text != w.setTrouble {
 		w.setTrouble = text
 		if text == "" {

@@ -30,6 +30,19 @@ const (
 	// as they are: two implementations of the Multi-Cluster Services API would
 	// write against each other for ever.
 	contested = 10 * time.Minute
+	// paceBurst and pace bound what is written about one Service: one whose state
+	// goes to and fro, or whose messages somebody else can change, costs the API
+	// server no more than this, and takes nobody's turn.
+	paceBurst = 10
+	pace      = time.Minute
+	// barredFor is how long a kind of writing that is forbidden is not tried.
+	barredFor = time.Minute
+)
+
+// What is written, as the log names it.
+const (
+	writesConditions = "conditions of ServiceExports"
+	writesEvents     = "Events"
 )
 
 // Report tells the owners of declared Services what became of them: conditions
@@ -37,10 +50,12 @@ const (
 // until ctx ends. Nothing is written that is there already, and no more than
 // some writes a second; without the right to write it says so once and goes on.
 func (s *Source) Report(ctx context.Context) {
-	r := &reporter{
-		source: s, limit: rate.NewLimiter(writes, writeBurst),
-		told: tellings{}, wrote: map[cache.ObjectName]writing{}, conflicts: map[cache.ObjectName]bool{},
+	select {
+	case <-s.first: // else all that was exported long ago would be news
+	case <-ctx.Done():
+		return
 	}
+	r := newReporter(s)
 	defer s.metrics.conflicts.Set(0)
 	// Those that are exported already were so before: only what is wrong is news.
 	for key := range s.verdicts.snapshot() {
@@ -70,10 +85,56 @@ type reporter struct {
 	limit     *rate.Limiter
 	told      tellings
 	wrote     map[cache.ObjectName]writing
+	paces     map[cache.ObjectName]*rate.Limiter
 	conflicts map[cache.ObjectName]bool
-	forbidden bool // and it was logged
-	failing   bool // the API server takes nothing at the moment, and it was logged
+	barred    map[string]time.Time // what is forbidden, and until when it is not tried
+	forbidden bool                 // and it was logged
+	failing   bool                 // the API server takes nothing at the moment, and it was logged
+	refused   bool                 // it takes some objects not, and it was logged
 }
+
+func newReporter(s *Source) *reporter {
+	return &reporter{
+		source: s, limit: rate.NewLimiter(writes, writeBurst), told: tellings{}, wrote: map[cache.ObjectName]writing{},
+		paces: map[cache.ObjectName]*rate.Limiter{}, conflicts: map[cache.ObjectName]bool{}, barred: map[string]time.Time{},
+	}
+}
+
+// turn is whether something may be written.
+type turn int
+
+const (
+	turnNow   turn = iota
+	turnLater      // not about this Service, or not of this kind: it is looked at again
+	turnNone       // nothing at all at the moment
+)
+
+// turn asks for leave to write about a Service.
+func (r *reporter) turn(key cache.ObjectName, what string) turn {
+	switch {
+	case !r.source.stillLeads():
+		return turnNone
+	case time.Now().Before(r.barred[what]):
+		return turnLater
+	}
+	p := r.paces[key]
+	if p == nil {
+		p = rate.NewLimiter(rate.Every(pace), paceBurst)
+		r.paces[key] = p
+	}
+	switch {
+	case p.Tokens() < 1:
+		return turnLater
+	case !r.limit.Allow():
+		return turnNone
+	}
+	p.Allow()
+	return turnNow
+}
+
+// stillLeads is false when this replica was elected and has lost the Lease since,
+// which a process that was stopped for a while learns only here.
+func (s *Source) stillLeads() bool { return s.elector.Load() == nil || s.Holds() }
 
 // writing is what was written into a ServiceExport last.
 type writing struct {
@@ -113,6 +174,7 @@ func (r *reporter) look(ctx context.Context, w *watch, key cache.ObjectName) boo
 	if v == nil {
 		delete(r.told, key)
 		delete(r.wrote, key)
+		delete(r.paces, key)
 		return true
 	}
 	return r.condition(ctx, w, key, v, reached, conflict, message) && r.events(ctx, w, key, notes(v, reached, conflict, message))
@@ -134,7 +196,7 @@ func (r *reporter) condition(ctx context.Context, w *watch, key cache.ObjectName
 		return true
 	}
 	want := conditions(v, reached, conflict, message)
-	now, changed := merged(e, want)
+	all, changed := merged(e, want)
 	if !changed {
 		return true
 	}
@@ -142,21 +204,21 @@ func (r *reporter) condition(ctx context.Context, w *watch, key cache.ObjectName
 	if last := r.wrote[key]; last.print == mine.print && time.Since(last.at) < contested {
 		return true // the informer has not seen it yet, or somebody thinks otherwise
 	}
-	if !r.limit.Allow() {
-		return false
-	}
 	version := w.kinds.exportVersion()
 	if version == "" {
 		return true
 	}
-	if r.written(r.source.writeConditions(ctx, version, e, now), "conditions of ServiceExports", key) {
+	if t := r.turn(key, writesConditions); t != turnNow {
+		return t == turnLater
+	}
+	if r.written(r.source.writeConditions(ctx, version, e, all), writesConditions, key) {
 		r.wrote[key] = mine
 	}
 	return !r.failing
 }
 
 // events says what is new of a Service.
-func (r *reporter) events(ctx context.Context, w *watch, key cache.ObjectName, now []note) bool {
+func (r *reporter) events(ctx context.Context, w *watch, key cache.ObjectName, all []note) bool {
 	svc := w.informers.service(key)
 	if svc == nil {
 		return true
@@ -166,15 +228,15 @@ func (r *reporter) events(ctx context.Context, w *watch, key cache.ObjectName, n
 		said = told{}
 		r.told[key] = said
 	}
-	said.forget(now)
-	for _, n := range now {
+	said.forget(all)
+	for _, n := range all {
 		if said[n.reason] == n.text {
 			continue
 		}
-		if !r.limit.Allow() {
-			return false
+		if t := r.turn(key, writesEvents); t != turnNow {
+			return t == turnLater
 		}
-		if !r.written(r.source.writeEvent(ctx, svc, n), "Events", key) {
+		if !r.written(r.source.writeEvent(ctx, svc, n), writesEvents, key) {
 			return !r.failing
 		}
 		said[n.reason] = n.text
@@ -191,20 +253,23 @@ func (r *reporter) written(err error, what string, key cache.ObjectName) bool {
 		return true
 	}
 	r.source.metrics.reports.WithLabelValues("error").Inc()
+	about := []any{slog.String("what", what), slog.String("namespace", key.Namespace), slog.String("name", key.Name), slog.Any("error", err)}
+	away := unreachable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err)
 	switch {
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		r.failing = false // it has changed or goes
+	case away && !r.failing:
+		r.source.log.Info("what became of a Service not told, trying again", about...)
+	case away, apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), apierrors.IsConflict(err): // known, or it has changed or goes
 	case apierrors.IsForbidden(err):
-		r.failing = false
+		r.barred[what] = time.Now().Add(barredFor)
 		if !r.forbidden {
 			r.forbidden = true
 			r.source.log.Warn("what became of Services can't be told: let the ClusterRole isthmus-watcher patch serviceexports/status "+
 				"and create events (deploy/base/rbac.yaml)", slog.String("what", what), slog.Any("error", err))
 		}
-	case !r.failing:
-		r.failing = true
-		r.source.log.Info("what became of a Service not told, trying again", slog.String("what", what),
-			slog.String("namespace", key.Namespace), slog.String("name", key.Name), slog.Any("error", err))
+	case !r.refused && !apierrors.IsNotFound(err):
+		r.refused = true
+		r.source.log.Warn("what became of a Service is refused by the API server; this is said once", about...)
 	}
+	r.failing = away
 	return false
 }

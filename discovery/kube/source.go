@@ -42,6 +42,7 @@ func (s *Source) Run(ctx context.Context, emit func(discovery.Update)) error {
 		return nil
 	}
 	emit(w.whole())
+	s.began()
 	s.metrics.updates.Inc()
 	s.metrics.synced.Set(1)
 	w.work(emit)

@@ -23,7 +23,13 @@ import (
 // newWatch is a watch whose caches a test fills; no API server is asked.
 func newWatch(t testing.TB) *watch {
 	t.Helper()
-	clients, err := ConnectTo(&rest.Config{Host: "127.0.0.1:1"})
+	return newWatchOn(t, &rest.Config{Host: "127.0.0.1:1"})
+}
+
+// newWatchOn is newWatch where somebody may be asked.
+func newWatchOn(t testing.TB, access *rest.Config) *watch {
+	t.Helper()
+	clients, err := ConnectTo(access)
 	require.NoError(t, err)
 	source, err := New(Config{
 		Client: clients.Kubernetes, Dynamic: clients.Dynamic, Namespace: "isthmus", Identity: "a",
