@@ -29,6 +29,9 @@ type Options struct {
 	// PodCIDRs and ServiceCIDRs are refused as gateway addresses: nobody
 	// outside the cluster's network reaches them.
 	PodCIDRs, ServiceCIDRs []netip.Prefix
+	// Zones are where hosts of ServiceEntries are names of services, lower case
+	// and without dots around them; none is [DefaultZone].
+	Zones []string
 	// AllowLoopback admits 127.0.0.0/8 and ::1, for demonstrations and tests
 	// whose clusters all live on one machine.
 	AllowLoopback bool
