@@ -15,6 +15,19 @@ type Update struct {
 	// it. Only a cluster's own source sends any, and discovery/external takes
 	// them out again.
 	Checks map[Key]*EndpointCheck
+	// Meant names those of Services whose gateways are all that they are meant
+	// to have: no load balancer, Ingress, Gateway or node of theirs is without
+	// an address, or without readiness, for the moment. What others have lost
+	// may be back in seconds.
+	Meant map[Key]bool
+}
+
+// Mean notes that a service has the gateways that it is meant to have.
+func (u *Update) Mean(key Key) {
+	if u.Meant == nil {
+		u.Meant = map[Key]bool{}
+	}
+	u.Meant[key] = true
 }
 
 // Add adds a service that is new or changed. check is nil when its endpoints

@@ -61,7 +61,8 @@ type Input struct {
 	Nodes   func(name string) *corev1.Node // nil result: unknown node; nil func: no nodes known
 
 	// Ingresses and Routes are those that may lead to the Service, in any
-	// order; what doesn't is passed over.
+	// order; what doesn't is passed over. They are cut to their bounds (Bound,
+	// BoundIngress) by whoever brings them, as are Gateways and grants.
 	Ingresses []*networkingv1.Ingress
 	Routes    []*Route
 	// IngressClass tells whether there is a class of that name; nil: not known.
@@ -82,6 +83,10 @@ type Result struct {
 	Check *discovery.EndpointCheck
 	// Reason is one of the Reason constants; "" when Service is set.
 	Reason string
+	// Awaits tells that something is there to give the Service gateways and has,
+	// by its status, no address at the moment. Without it, gateways that are
+	// gone were taken away by somebody.
+	Awaits bool
 	// Problems are what the user should know although the Service is
 	// exported: one short sentence each, in a fixed order, a few at most.
 	Problems []string
@@ -153,13 +158,15 @@ func Build(in Input) Result {
 		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
 	}
 	check := b.check(endpoints)
-	return Result{Service: out, Check: check, Problems: b.problems}
+	return Result{Service: out, Check: check, Awaits: b.awaits, Problems: b.problems}
 }
 
 // builder is one run of Build.
 type builder struct {
 	Input
 	problems            []string
+	awaits              bool         // see Result
+	more                bool         // there are more fronts than are looked at
 	ips                 []netip.Addr // the Service's own
 	zoneText, zoneValue string       // the zone that was read last
 }

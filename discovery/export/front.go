@@ -43,6 +43,12 @@ func (b *builder) fronts(out *discovery.Service, ports []port) bool {
 	return true
 }
 
+// tooMany notes that not all that leads to the Service is looked at.
+func (b *builder) tooMany(what string) {
+	b.more = true
+	b.problem("only the first %d %s that lead to it are looked at", maxFronts, what)
+}
+
 // behind makes gateways of fronts. A port of the model has one number at all
 // gateways, and a gateway one for all ports that have none: the second counts
 // where fronts differ, and where some ports lead nowhere, as gateways are
@@ -113,7 +119,9 @@ func (f *front) offer(index int, o offer) {
 	if f.offers == nil {
 		f.offers = map[int][]offer{}
 	}
-	f.offers[index] = append(f.offers[index], o)
+	if !slices.Contains(f.offers[index], o) {
+		f.offers[index] = append(f.offers[index], o)
+	}
 }
 
 // answersTo notes names that the front answers to; none means any.
@@ -136,7 +144,7 @@ func (f *front) answersTo(hosts ...string) {
 // hostHint tells of a front that knows the Service by other host names than
 // those that clients have for it: it is reached, and answers 404.
 func (b *builder) hostHint(f front, aliases []string) {
-	if f.any {
+	if f.any || b.more {
 		return
 	}
 	own := b.Service.Name + "." + b.Service.Namespace + "."

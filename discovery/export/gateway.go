@@ -28,6 +28,7 @@ func (b *builder) gateways(out *discovery.Service, ports []port, endpoints []end
 			b.own(out, ports)
 			return
 		}
+		b.awaits = true
 	}
 	if b.fronts(out, ports) {
 		return
@@ -40,6 +41,7 @@ func (b *builder) gateways(out *discovery.Service, ports []port, endpoints []end
 			b.own(out, ports)
 			return
 		}
+		b.awaits = true
 	}
 	if kind == corev1.ServiceTypeLoadBalancer || kind == corev1.ServiceTypeNodePort {
 		b.problem("no gateway address yet")

@@ -21,6 +21,7 @@ func (b *builder) ingresses(ports []port, skipped *[]string) []front {
 	sorted := slices.Clone(b.Ingresses)
 	slices.SortFunc(sorted, func(x, y *networkingv1.Ingress) int { return strings.Compare(x.Name, y.Name) })
 	var out []front
+	lead := 0
 	for _, ing := range sorted {
 		if ing.Namespace != b.Service.Namespace || ing.DeletionTimestamp != nil {
 			continue
@@ -29,8 +30,13 @@ func (b *builder) ingresses(ports []port, skipped *[]string) []front {
 		if !b.paths(&f, ing, ports) {
 			continue
 		}
+		if lead++; lead > maxFronts {
+			b.tooMany("Ingresses")
+			break
+		}
 		if why := b.locateIngress(&f, ing); why != "" {
 			*skipped = append(*skipped, f.name+": "+why)
+			b.awaits = true
 			continue
 		}
 		out = append(out, f)
@@ -65,6 +71,7 @@ func ingressPoints(ing *networkingv1.Ingress) []point {
 // paths notes which ports of the Service the rules lead to, and tells whether
 // any does.
 func (b *builder) paths(f *front, ing *networkingv1.Ingress, ports []port) bool {
+	byHost := map[string][]offer{}
 	lead := func(backend *networkingv1.IngressBackend, host string) {
 		if backend == nil || backend.Service == nil || backend.Service.Name != b.Service.Name {
 			return
@@ -74,7 +81,12 @@ func (b *builder) paths(f *front, ing *networkingv1.Ingress, ports []port) bool 
 			return
 		}
 		f.answersTo(host)
-		for _, o := range ingressOffers(ing, host) {
+		offers, known := byHost[host]
+		if !known {
+			offers = ingressOffers(ing, host)
+			byHost[host] = offers
+		}
+		for _, o := range offers {
 			f.offer(index, o)
 		}
 	}
@@ -128,8 +140,10 @@ func coversLabel(pattern, host string) bool {
 // namespace, that it leads to.
 func IngressBackends(ing *networkingv1.Ingress) []string {
 	var out []string
+	known := map[string]bool{}
 	add := func(backend *networkingv1.IngressBackend) {
-		if backend != nil && backend.Service != nil && !slices.Contains(out, backend.Service.Name) {
+		if backend != nil && backend.Service != nil && !known[backend.Service.Name] {
+			known[backend.Service.Name] = true
 			out = append(out, backend.Service.Name)
 		}
 	}

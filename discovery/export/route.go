@@ -21,29 +21,19 @@ var protocols = map[string][]string{
 // attached are the fronts of the Gateways to which routes to the Service are
 // attached, one a Gateway. Who is skipped, and why, is added to the list.
 func (b *builder) attached(ports []port, skipped *[]string) []front {
-	routes := slices.Clone(b.Routes)
-	slices.SortFunc(routes, func(x, y *Route) int {
-		return cmp.Or(strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Name, y.Name), strings.Compare(x.Kind, y.Kind))
-	})
+	routes, foreign := b.granted(ports)
 	byGateway := map[Object]*front{}
 	for _, route := range routes {
-		if route.DeletionTimestamp != nil {
-			continue
-		}
 		leads := b.leads(route, ports)
-		if len(leads) == 0 {
-			continue
-		}
 		name := route.Kind + " " + route.Namespace + "/" + route.Name
-		if !b.granted(route) {
-			*skipped = append(*skipped, name+" is in another namespace, and no ReferenceGrant in "+b.Service.Namespace+" lets it lead here")
-			continue
-		}
 		for i := range route.Spec.ParentRefs {
 			if why := b.attach(route, &route.Spec.ParentRefs[i], leads, byGateway); why != "" {
 				*skipped = append(*skipped, name+": "+why)
 			}
 		}
+	}
+	if foreign != "" {
+		*skipped = append(*skipped, foreign)
 	}
 	var out []front
 	for _, f := range byGateway {
@@ -72,16 +62,53 @@ func (b *builder) leads(route *Route, ports []port) []int {
 	return out
 }
 
-// granted tells whether the route may lead to a Service of this namespace.
-func (b *builder) granted(route *Route) bool {
-	if route.Namespace == b.Service.Namespace {
+// granted are the routes that lead to the Service and may, in a fixed order; and
+// what there is to say of one that may not. Others' routes come to nothing before
+// they cost anything: anybody can name a Service of another namespace.
+func (b *builder) granted(ports []port) (routes []*Route, foreign string) {
+	may := map[Object]bool{} // by kind and namespace
+	var stranger *Route
+	for _, route := range b.Routes {
+		if route.DeletionTimestamp != nil || len(b.leads(route, ports)) == 0 {
+			continue
+		}
+		from := Object{route.Namespace, route.Kind}
+		if _, known := may[from]; !known {
+			may[from] = b.grants(route.Kind, route.Namespace)
+		}
+		switch {
+		case may[from]:
+			routes = append(routes, route)
+		case stranger == nil || compareRoutes(route, stranger) < 0:
+			stranger = route
+		}
+	}
+	slices.SortFunc(routes, compareRoutes)
+	if stranger != nil {
+		foreign = stranger.Kind + " " + stranger.Namespace + "/" + stranger.Name + " is in another namespace, and no ReferenceGrant in " +
+			b.Service.Namespace + " lets it lead here"
+	}
+	if len(routes) > maxFronts {
+		b.tooMany("routes")
+		routes = routes[:maxFronts]
+	}
+	return routes, foreign
+}
+
+func compareRoutes(x, y *Route) int {
+	return cmp.Or(strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Name, y.Name), strings.Compare(x.Kind, y.Kind))
+}
+
+// grants tells whether routes of a kind and namespace may lead to the Service.
+func (b *builder) grants(kind, namespace string) bool {
+	if namespace == b.Service.Namespace {
 		return true
 	}
 	if b.Grants == nil {
 		return false
 	}
 	return slices.ContainsFunc(b.Grants(b.Service.Namespace), func(g *ReferenceGrant) bool {
-		return g.grants(route.Kind, route.Namespace, b.Service.Name)
+		return g.grants(kind, namespace, b.Service.Name)
 	})
 }
 
@@ -100,25 +127,16 @@ func (b *builder) attach(route *Route, ref *ParentRef, leads []int, fronts map[O
 	if gw == nil || gw.DeletionTimestamp != nil {
 		return name + " does not exist"
 	}
-	if why := route.refused(ref); why != "" {
-		return name + " has not accepted it" + why
-	}
-	if why := unprogrammed(gw); why != "" {
-		return name + " " + why
-	}
-	listeners := gw.listeners(route, ref)
-	if len(listeners) == 0 {
-		return name + " has no listener that takes it"
-	}
 	f := fronts[at]
 	if f == nil {
 		f = &front{name: name, kind: discovery.GatewayAPI}
-		b.addresses(f, b.gatewayPoints(gw))
-		if len(f.targets) == 0 {
-			return name + " has no address yet"
-		}
-		fronts[at] = f
 	}
+	listeners, why := b.reach(f, route, ref, gw)
+	if why != "" {
+		b.awaits = true
+		return name + " " + why
+	}
+	fronts[at] = f
 	for _, l := range listeners {
 		hosts := route.Spec.Hostnames
 		if len(hosts) == 0 {
@@ -130,6 +148,27 @@ func (b *builder) attach(route *Route, ref *ParentRef, leads []int, fronts map[O
 		}
 	}
 	return ""
+}
+
+// reach finds the listeners of a Gateway that a route is attached to, and the
+// Gateway's addresses unless they are known, or says why there are none.
+func (b *builder) reach(f *front, route *Route, ref *ParentRef, gw *Gateway) (listeners []*Listener, why string) {
+	if why := route.refused(ref); why != "" {
+		return nil, "has not accepted it" + why
+	}
+	if why := unprogrammed(gw); why != "" {
+		return nil, why
+	}
+	if listeners = gw.listeners(route, ref); len(listeners) == 0 {
+		return nil, "has no listener that takes it"
+	}
+	if len(f.targets) == 0 {
+		b.addresses(f, b.gatewayPoints(gw))
+	}
+	if len(f.targets) == 0 {
+		return nil, "has no address yet"
+	}
+	return listeners, ""
 }
 
 // refused says why no controller has accepted the route at that parent; ""

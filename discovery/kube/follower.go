@@ -18,6 +18,7 @@ type follower struct {
 	kind   *kind
 	store  atomic.Pointer[cache.Indexer] // nil: not followed
 	using  atomic.Pointer[string]        // the version that is followed
+	blind  atomic.Bool                   // there may be objects that we don't see
 
 	// The rest belongs to the goroutine of optionals.run.
 	now       *mirror   // that is followed, nil if none

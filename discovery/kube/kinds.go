@@ -60,17 +60,17 @@ func (s *Source) kinds(enqueue func(cache.ObjectName), refers func(export.From, 
 		},
 		{
 			group: export.GatewayGroup, resource: "gateways", versions: []string{"v1", "v1beta1"},
-			trim: slim[export.Gateway](nil), changed: k.gatewayChanged,
+			trim: slim((*export.Gateway).Bound), changed: k.gatewayChanged,
 		},
 		{
 			group: export.GatewayGroup, resource: "referencegrants", versions: []string{"v1", "v1beta1"},
-			trim: slim[export.ReferenceGrant](nil), indexers: cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}, changed: k.grantChanged,
+			trim: slim((*export.ReferenceGrant).Bound), indexers: cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}, changed: k.grantChanged,
 		},
 	}
 	for _, r := range routeKinds {
 		all = append(all, &kind{
 			group: export.GatewayGroup, resource: r.resource, versions: r.versions,
-			trim:     slim(func(route *export.Route) { route.Kind = r.kind }),
+			trim:     slim(func(route *export.Route) { route.Kind = r.kind; route.Bound() }),
 			indexers: cache.Indexers{byBackend: routeBackends, byParent: routeParents, abroad: routeAbroad},
 			changed:  k.routeChanged,
 		})

@@ -105,7 +105,10 @@ func (o *optionals) follow(ctx context.Context, served map[*kind]string) (all, r
 	known := make([]bool, len(o.followers))
 	var wg sync.WaitGroup
 	for i, f := range o.followers {
-		wg.Go(func() { known[i] = f.turnTo(ctx, served[f.kind]) })
+		wg.Go(func() {
+			known[i] = f.turnTo(ctx, served[f.kind])
+			f.blind.Store(!known[i] || f.forbidden)
+		})
 	}
 	wg.Wait()
 	all, rest = true, true
@@ -114,6 +117,12 @@ func (o *optionals) follow(ctx context.Context, served map[*kind]string) (all, r
 		rest = rest && (known[i] || !f.kind.declares && f.hopeless())
 	}
 	return all, rest
+}
+
+// complete tells that all there is of the kinds is seen: what is not in the
+// stores is not there.
+func (o *optionals) complete() bool {
+	return !slices.ContainsFunc(o.followers, func(f *follower) bool { return f.blind.Load() })
 }
 
 // served are the preferred versions of the kinds that the API server has. It

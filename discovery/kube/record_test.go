@@ -5,6 +5,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/isthmus-dns/isthmus/discovery"
 	"github.com/isthmus-dns/isthmus/discovery/export"
@@ -32,5 +37,48 @@ func TestNetworksGiveWayToGateways(t *testing.T) {
 			require.Len(t, record.GatewaySets[0].Gateways, test.hosts)
 			require.Len(t, record.PodCIDRs, test.networks)
 		})
+	}
+}
+
+// TestWhatIsNotSeenIsNotMeantToBeGone: gateways that go while a kind can't be
+// listed may be there.
+func TestWhatIsNotSeenIsNotMeantToBeGone(t *testing.T) {
+	w := newWatch(t)
+	svc := fullService(corev1.ServiceTypeClusterIP)
+	require.NoError(t, w.informers.services.GetIndexer().Add(svc))
+	key := cache.NewObjectName(svc.Namespace, svc.Name)
+	meant := func() bool {
+		var u discovery.Update
+		delete(w.sent, key)
+		w.look(key, &u)
+		require.Len(t, u.Services, 1)
+		return u.Meant[u.Services[0].Key()]
+	}
+	require.True(t, meant())
+	w.kinds.ingresses.blind.Store(true)
+	require.False(t, meant())
+	w.kinds.ingresses.blind.Store(false)
+	require.True(t, meant())
+}
+
+// TestLongListsAreCutBeforeTheyAreCached: of each optional kind that has some.
+func TestLongListsAreCutBeforeTheyAreCached(t *testing.T) {
+	many := make([]any, 10_000)
+	for i := range many {
+		many[i] = map[string]any{}
+	}
+	long := func(kind *kind, fields ...string) metav1.Object {
+		u := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"namespace": "shop", "name": "web"}}}
+		require.NoError(t, unstructured.SetNestedField(u.Object, many, fields...))
+		got, err := kind.trim(u)
+		require.NoError(t, err)
+		return got.(metav1.Object)
+	}
+	k := newWatch(t).kinds
+	require.Less(t, len(long(k.gateways.kind, "spec", "listeners").(*export.Gateway).Spec.Listeners), 100)
+	require.Less(t, len(long(k.grants.kind, "spec", "from").(*export.ReferenceGrant).Spec.From), 100)
+	require.Less(t, len(long(k.ingresses.kind, "status", "loadBalancer", "ingress").(*networkingv1.Ingress).Status.LoadBalancer.Ingress), 100)
+	for _, route := range k.routes {
+		require.Less(t, len(long(route.kind, "spec", "parentRefs").(*export.Route).Spec.ParentRefs), 100)
 	}
 }

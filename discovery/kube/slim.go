@@ -6,6 +6,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/isthmus-dns/isthmus/discovery/export"
 )
 
 // slim makes a transform that turns what the dynamic client reads, maps of
@@ -47,6 +49,7 @@ func slim[T any, P interface {
 }
 
 func slimIngress(ing *networkingv1.Ingress) {
+	export.BoundIngress(ing)
 	ing.TypeMeta = metav1.TypeMeta{}
 	for i := range ing.Spec.TLS {
 		ing.Spec.TLS[i].SecretName = ""

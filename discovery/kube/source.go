@@ -154,9 +154,13 @@ func (w *watch) look(key cache.ObjectName, u *discovery.Update) {
 		}
 		return
 	}
-	if now := fingerprint([]any{result.Service, result.Check}); !had || now != before {
+	meant := !result.Awaits && w.kinds.complete()
+	if now := fingerprint([]any{result.Service, result.Check, meant}); !had || now != before {
 		w.sent[key] = now
 		u.Add(result.Service, result.Check)
+		if meant {
+			u.Mean(result.Service.Key())
+		}
 	}
 }
 

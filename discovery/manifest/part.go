@@ -117,9 +117,12 @@ func (p *part) service(inv *inventory, key discovery.Key, out *discovery.Update)
 		}
 		return
 	}
-	if now := fingerprintOf([]any{result.Service, result.Check}); !was || now != before {
+	if now := fingerprintOf([]any{result.Service, result.Check, result.Awaits}); !was || now != before {
 		p.emitted[key] = now
 		out.Add(result.Service, result.Check)
+		if !result.Awaits {
+			out.Mean(key)
+		}
 	}
 }
 

@@ -46,7 +46,9 @@ func standingOfAll(gateways []discovery.Gateway) standing {
 }
 
 // heldDownLocked is the value to publish for a service: as it is wanted, or
-// for a while with the gateways that are published now.
+// for a while with the gateways that are published now. What somebody has taken
+// away, a load balancer by another type or an Ingress by deleting it, leads
+// nowhere from then on, and is not held.
 func (p *Publisher) heldDownLocked(key string, published *discovery.Service, want record, now time.Time) []byte {
 	if key == clusterKey {
 		return p.heldSetsLocked(want.value, now)
@@ -55,7 +57,7 @@ func (p *Publisher) heldDownLocked(key string, published *discovery.Service, wan
 	if published != nil {
 		had = standingOf(published)
 	}
-	if had == noGateways || had == bySpec || want.standing >= had {
+	if had == noGateways || had == bySpec || want.standing >= had || want.meant {
 		delete(p.down, key)
 		return want.value
 	}
@@ -103,25 +105,31 @@ func withGateways(key string, value []byte, from *discovery.Service) ([]byte, er
 // for a while with those gateway sets of the published one that have lost their
 // last address. A set serves all Services that have no gateway of their own, so
 // an empty one takes most of a cluster away. A set that is gone from the
-// configuration is meant to be.
+// configuration is meant to be; one whose object is gone is not: the
+// configuration still names that.
 func (p *Publisher) heldSetsLocked(value []byte, now time.Time) []byte {
-	held, lost := p.withSets(value)
-	until, holding := p.down[clusterKey]
-	if len(lost) == 0 || holding && !now.Before(until) {
-		delete(p.down, clusterKey)
-		return value
+	held, lost := p.withSets(value, func(set string) bool {
+		until, holding := p.downSets[set]
+		return !holding || now.Before(until)
+	})
+	for set := range p.downSets {
+		if !slices.Contains(lost, set) {
+			delete(p.downSets, set)
+		}
 	}
-	if !holding {
-		p.down[clusterKey] = now.Add(holdDown)
-		p.log.Info("gateway set lost its last address, held for a while", "sets", lost, "for", holdDown.String())
-		p.reviewSoon()
+	for _, set := range lost {
+		if _, holding := p.downSets[set]; !holding {
+			p.downSets[set] = now.Add(holdDown)
+			p.log.Info("gateway set lost its last address, held for a while", "set", set, "for", holdDown.String())
+			p.reviewSoon()
+		}
 	}
 	return held
 }
 
 // withSets encodes the cluster's record with the published gateways of the sets
-// that would lose theirs, and names those.
-func (p *Publisher) withSets(value []byte) (held []byte, lost []string) {
+// that would lose theirs and may be held, and names those.
+func (p *Publisher) withSets(value []byte, may func(set string) bool) (held []byte, lost []string) {
 	published := p.publishedCluster()
 	if published == nil {
 		return value, nil
@@ -137,7 +145,7 @@ func (p *Publisher) withSets(value []byte) (held []byte, lost []string) {
 			continue
 		}
 		had := standingOfAll(published.GatewaySets[at].Gateways)
-		if (had == byNodes || had == byStatus) && standingOfAll(set.Gateways) < had {
+		if (had == byNodes || had == byStatus) && standingOfAll(set.Gateways) < had && may(set.Name) {
 			set.Gateways = published.GatewaySets[at].Gateways
 			lost = append(lost, set.Name)
 		}

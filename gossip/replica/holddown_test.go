@@ -144,6 +144,32 @@ func TestWhatIsMeantIsNotHeld(t *testing.T) {
 	})
 }
 
+// TestGatewaysThatSomebodyTookAwayAreNotHeld: the source tells them from those
+// whose status was lost.
+func TestGatewaysThatSomebodyTookAwayAreNotHeld(t *testing.T) {
+	for what, left := range map[string]*discovery.Service{
+		"and there is none": behind(lb, 0),
+		"for node ports":    behind(np, 30080, "10.0.0.7"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := startBehind(t, behind(lb, 8080, "192.0.2.1"))
+				g.now(behind(lb, 0))
+				g.requireGateways(8080, "192.0.2.1") // held
+				u := discovery.Update{Services: []*discovery.Service{left}}
+				u.Mean("user.production")
+				g.publisher.Update(u)
+				pass(time.Second)
+				var want []string
+				for _, gw := range left.Gateways {
+					want = append(want, gw.Addresses[0].String())
+				}
+				g.requireGateways(left.Ports[0].Gateway, want...)
+			})
+		})
+	}
+}
+
 // TestNewLeaderHoldsToo: it sees the address only in what is published.
 func TestNewLeaderHoldsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -241,5 +267,28 @@ func TestGatewaySetsAreHeld(t *testing.T) {
 		publish(discovery.GatewayStatic, map[string][]string{"b": {"192.0.2.8"}})
 		publish(discovery.GatewayStatic, map[string][]string{"b": nil})
 		require.Empty(t, g.set("b"), "what was written out is not held")
+	})
+}
+
+// TestEachGatewaySetHasItsOwnMinute: one that is lost later is held as long.
+func TestEachGatewaySetHasItsOwnMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startGuarded(t, 1)
+		publish := func(sets map[string][]string) {
+			g.publisher.Update(discovery.Update{Cluster: setsOf(lb, sets)})
+			pass(time.Second)
+		}
+		g.publisher.Update(discovery.Update{Cluster: setsOf(lb, map[string][]string{"a": {"192.0.2.1"}, "b": {"192.0.2.2"}})})
+		g.lead()
+		publish(map[string][]string{"a": nil, "b": {"192.0.2.2"}})
+		pass(holdDown - 10*time.Second)
+		publish(map[string][]string{"a": nil, "b": nil})
+		pass(20 * time.Second)
+		require.Empty(t, g.set("a"))
+		require.Equal(t, []string{"192.0.2.2"}, g.set("b"))
+		pass(holdDown - 25*time.Second)
+		require.Equal(t, []string{"192.0.2.2"}, g.set("b"))
+		pass(10 * time.Second)
+		require.Empty(t, g.set("b"))
 	})
 }

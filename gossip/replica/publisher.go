@@ -37,7 +37,9 @@ type Publisher struct {
 	desired map[string]record    // by item key
 	pending map[string]bool      // keys that may differ from what is published
 	guard   guard                // against losing most services at once
-	down    map[string]time.Time // keys whose gateways are held, and until when
+	down    map[string]time.Time // keys of services whose gateways are held, and until when
+	// downSets are the cluster's gateway sets that are held, and until when.
+	downSets map[string]time.Time
 }
 
 // record is an encoded record and what decides how soon it must go out.
@@ -46,6 +48,7 @@ type record struct {
 	live     bool // has a ready endpoint
 	bare     bool // is a service without any endpoint
 	standing standing
+	meant    bool // has the gateways that it is meant to have
 }
 
 // NewPublisher makes the publisher of the replica's own cluster.
@@ -53,7 +56,7 @@ func (r *Replica) NewPublisher() *Publisher {
 	return &Publisher{
 		replica: r, log: r.log, wake: make(chan struct{}, 1), reviewed: make(chan struct{}, 1),
 		desired: map[string]record{}, pending: map[string]bool{},
-		guard: newGuard(), down: map[string]time.Time{},
+		guard: newGuard(), down: map[string]time.Time{}, downSets: map[string]time.Time{},
 	}
 }
 
@@ -82,7 +85,7 @@ func (p *Publisher) Update(u discovery.Update) {
 		key := serviceKey(s.Key())
 		keep[key] = true
 		value, err := encodeService(s)
-		r := record{value: value, live: s.Ready() > 0, bare: s.Total() == 0, standing: standingOf(s)}
+		r := record{value: value, live: s.Ready() > 0, bare: s.Total() == 0, standing: standingOf(s), meant: u.Meant[s.Key()]}
 		p.setLocked(key, r, cmp.Or(s.Validate(), err))
 	}
 	for _, key := range u.Removed {

@@ -60,6 +60,12 @@ func (p *Publisher) nextReview(asking bool) time.Time {
 			due = until
 		}
 	}
+	now := time.Now()
+	for _, until := range p.downSets { // one record holds them all: others may be under way
+		if (now.Before(until) || !p.pending[clusterKey]) && (due.IsZero() || until.Before(due)) {
+			due = until
+		}
+	}
 	return due
 }
 
@@ -68,12 +74,18 @@ func (p *Publisher) nextReview(asking bool) time.Time {
 func (p *Publisher) endHoldDowns(now time.Time) (ask bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key, until := range p.down {
+	end := func(key string, until time.Time) {
 		if !now.Before(until) {
 			p.pending[key] = true
 			p.urgent = true
 			p.poke()
 		}
+	}
+	for key, until := range p.down {
+		end(key, until)
+	}
+	for _, until := range p.downSets {
+		end(clusterKey, until)
 	}
 	return len(p.guard.held) > 0 && !now.Before(p.guard.ask)
 }
@@ -84,6 +96,6 @@ func (p *Publisher) forgetHolds() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.guard = newGuard()
-	p.down = map[string]time.Time{}
+	p.down, p.downSets = map[string]time.Time{}, map[string]time.Time{}
 	p.replica.metrics.held.Set(0)
 }
