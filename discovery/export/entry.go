@@ -16,13 +16,13 @@ import (
 // Why a ServiceEntry is not exported, besides the reasons of Services.
 const (
 	ReasonNoEntry       = "no ServiceEntry claims the name"
-	ReasonOtherSpace    = "its hosts are names of other namespaces"
+	ReasonOtherSpace    = "a ServiceEntry may only have names of its own namespace"
 	ReasonEntryDeleted  = "the ServiceEntry is being deleted"
 	ReasonNotVisible    = "exportTo keeps it from other namespaces, so from other clusters too"
 	ReasonNoEndpoints   = "it names no endpoints: its hosts are looked up and not served"
 	ReasonResolution    = "resolution NONE has no endpoints: write STATIC, or DNS for host names"
 	ReasonNoneUsable    = "none of its endpoints can be used"
-	ReasonEmptySelector = "workloadSelector has no labels"
+	ReasonEmptySelector = "workloadSelector has no labels, or more than 64"
 	ReasonNoPorts       = "it has no port that can be used"
 )
 
@@ -32,8 +32,8 @@ const ServiceTaken = "a Service of that name is exported and comes first"
 
 // EntryInput is everything that BuildEntry looks at.
 type EntryInput struct {
-	// Entries are the ServiceEntries that claim the name, in any order; nil and
-	// those of other namespaces are passed over.
+	// Entries are the ServiceEntries that may claim the name, in any order. One
+	// of another namespace doesn't get it.
 	Entries []*ServiceEntry
 	// Service is the name that is asked about.
 	Service Object
@@ -55,7 +55,7 @@ type EntryResult struct {
 func BuildEntry(in EntryInput) EntryResult {
 	var entries []*ServiceEntry
 	for _, e := range in.Entries {
-		if e != nil && e.Namespace == in.Service.Namespace {
+		if e != nil {
 			entries = append(entries, e)
 		}
 	}
@@ -75,11 +75,14 @@ func BuildEntry(in EntryInput) EntryResult {
 
 func buildEntry(e *ServiceEntry, in *EntryInput) Result {
 	b := entryBuilder{builder: builder{Input: Input{Opts: in.Opts, Service: e.asService(in.Service.Name)}}, entry: e}
-	if !slices.ContainsFunc(e.Own(&in.Opts), func(c Claim) bool { return c.Service == in.Service }) {
+	if !slices.ContainsFunc(e.Claims(&in.Opts), func(c Claim) bool { return c.Service == in.Service }) {
 		return Result{Reason: ReasonNoEntry}
 	}
 	if reason := b.undeclared(); reason != "" {
 		return Result{Reason: reason, Problems: b.problems}
+	}
+	if e.Namespace != in.Service.Namespace {
+		return Result{Reason: ReasonOtherSpace}
 	}
 	return b.build(in)
 }
@@ -126,7 +129,7 @@ func (e *ServiceEntry) asService(name string) *corev1.Service {
 	svc := &corev1.Service{}
 	svc.Namespace, svc.Name = e.Namespace, name
 	svc.CreationTimestamp, svc.Annotations = e.CreationTimestamp, e.Annotations
-	for _, p := range e.Spec.Ports {
+	for _, p := range e.Spec.Ports[:min(len(e.Spec.Ports), maxEntryPorts)] {
 		number := int32(0) // no port number: it is a problem then
 		if p.Number > 0 && p.Number <= 65535 {
 			number = int32(p.Number)
@@ -141,6 +144,9 @@ func (e *ServiceEntry) asService(name string) *corev1.Service {
 }
 
 func (b *entryBuilder) build(in *EntryInput) Result {
+	if len(b.entry.Spec.Ports) > maxEntryPorts {
+		b.problem("only the first %d ports are exported", maxEntryPorts)
+	}
 	ports := b.ports(discovery.KindExternal)
 	if len(ports) == 0 {
 		return Result{Reason: ReasonNoPorts, Problems: b.problems}

@@ -26,7 +26,12 @@ type entryEndpoint struct {
 func (b *entryBuilder) found(in *EntryInput, ports []port) []entryEndpoint {
 	targets := b.targetPorts(ports)
 	var out []entryEndpoint
+	read := 0
 	add := func(w *Workload, ready bool) {
+		if read++; read > maxWorkloads {
+			b.problem("only the first %d endpoints count: part them among several ServiceEntries", maxWorkloads)
+			return
+		}
 		e, err := b.workload(w, ports, targets)
 		if err != nil {
 			b.problem("endpoint %v", err)

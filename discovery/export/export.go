@@ -110,7 +110,8 @@ const (
 // nobody wants it to be, from those that its owner should be told of.
 func Intended(reason string) bool {
 	switch reason {
-	case ReasonNoService, ReasonBeingDeleted, ReasonNotDeclared, ReasonOptedOut, ReasonNotShared, ReasonKubernetes:
+	case ReasonNoService, ReasonBeingDeleted, ReasonNotDeclared, ReasonOptedOut, ReasonNotShared, ReasonKubernetes,
+		ReasonNoEntry, ReasonEntryDeleted, ReasonNotVisible, ReasonNoEndpoints:
 		return true
 	}
 	return false

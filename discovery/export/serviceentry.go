@@ -15,14 +15,22 @@ const IstioGroup = "networking.istio.io"
 // DefaultZone is where names of services lie if [Options] name no zones.
 const DefaultZone = "global"
 
+// AnnotationHealthChecks is what Istio puts on a WorkloadEntry whose machine its
+// agent checks: without a verdict such a one is not ready yet.
+const AnnotationHealthChecks = "proxy.istio.io/health-checks-enabled"
+
+// What is looked at of a ServiceEntry. An object may be of 1.5 MiB, and its
+// endpoints are read for each service that it claims, whenever one changes: at
+// these bounds it takes some 50 ms.
 const (
-	// maxClaims is how many hosts of a ServiceEntry count. One that stands for
-	// more than a handful of services is unheard of, and each of them is
-	// looked at whenever an endpoint changes.
-	maxClaims = 32
-	// healthChecksEnabled is what Istio puts on a WorkloadEntry whose machine it
-	// has checked: without a verdict such a one is not ready yet.
-	healthChecksEnabled = "proxy.istio.io/health-checks-enabled"
+	maxClaims       = 8
+	maxEntryPorts   = 32
+	maxWorkloads    = MaxChecked
+	maxSelectLabels = 64
+	maxAddressText  = 254 // a host name with a dot at its end
+)
+
+const (
 	// healthy is the condition that holds Istio's verdict.
 	healthy = "Healthy"
 )
@@ -106,7 +114,7 @@ func (e *ServiceEntry) Claims(o *Options) []Claim {
 			continue
 		}
 		if out = append(out, Claim{Host: host, Service: at}); len(out) == maxClaims {
-			break
+			break // the rest is not spoken of: whoever writes so many has no service in mind
 		}
 	}
 	return out
@@ -172,7 +180,7 @@ func (w *WorkloadEntry) ready() bool {
 	if yes, known, _ := is(w.Status.Conditions, healthy); known {
 		return yes
 	}
-	return w.Annotations[healthChecksEnabled] != "true"
+	return w.Annotations[AnnotationHealthChecks] != "true"
 }
 
 // compareAge orders ServiceEntries that claim the same host: the first has it.
@@ -183,14 +191,52 @@ func compareAge(x, y *ServiceEntry) int {
 	return strings.Compare(x.Name, y.Name)
 }
 
-// Less drops what nobody reads: all but the names of a ServiceEntry that claims
-// nothing, which is most of them where a mesh keeps a list of outside hosts.
-func (e *ServiceEntry) Less(o *Options) {
-	if len(e.Claims(o)) == 0 {
+// Bound cuts the ServiceEntry to what is looked at, and one more where the owner
+// is told that there is more. Of one that claims nothing only the name is left,
+// which is most of them where a mesh keeps a list of outside hosts.
+func (e *ServiceEntry) Bound(o *Options) {
+	claims := e.Claims(o)
+	if len(claims) == 0 {
 		e.Spec, e.Annotations = ServiceEntrySpec{}, nil
 		return
 	}
-	for i := range e.Spec.Endpoints {
-		e.Spec.Endpoints[i].Labels = nil
+	s := &e.Spec
+	s.Hosts = nil
+	for _, c := range claims {
+		s.Hosts = append(s.Hosts, c.Host)
+	}
+	s.Ports = cut(s.Ports, maxEntryPorts+1)
+	s.Endpoints = cut(s.Endpoints, maxWorkloads+1)
+	for i := range s.Endpoints {
+		s.Endpoints[i].bound()
+		s.Endpoints[i].Labels = nil
+	}
+	if slices.Contains(s.ExportTo, "*") {
+		s.ExportTo = nil
+	}
+	s.ExportTo = cut(s.ExportTo, 1)
+	if s.WorkloadSelector != nil && len(s.WorkloadSelector.Labels) > maxSelectLabels {
+		s.WorkloadSelector.Labels = nil // one label less would choose more
+	}
+}
+
+// Bound cuts the WorkloadEntry to what is looked at.
+func (w *WorkloadEntry) Bound() {
+	w.Spec.bound()
+	conditions := w.Status.Conditions
+	w.Status.Conditions = nil
+	for _, c := range conditions {
+		if c.Type == healthy && len(w.Status.Conditions) == 0 {
+			w.Status.Conditions = []Condition{{Type: c.Type, Status: c.Status}} // a new time is no change
+		}
+	}
+}
+
+func (w *Workload) bound() {
+	if len(w.Address) > maxAddressText {
+		w.Address = w.Address[:maxAddressText+1] // still too long
+	}
+	if len(w.Ports) > 2*maxEntryPorts {
+		w.Ports = map[string]int64{} // not those of any ServiceEntry
 	}
 }

@@ -65,6 +65,9 @@ func (w *watch) learnNetworks(nodes []*corev1.Node) {
 	for key := range w.sent {
 		w.queue.Add(key)
 	}
+	for _, key := range w.kinds.claimed() { // one of which no endpoint could be used is not sent
+		w.queue.Add(key)
+	}
 	w.source.log.Debug("own networks", slog.String("pods", prefixText(pods)), slog.String("services", prefixText(services)))
 }
 
