@@ -60,6 +60,7 @@ func BuildEntry(in EntryInput) EntryResult {
 		}
 	}
 	slices.SortFunc(entries, compareAge)
+	entries = entries[:min(len(entries), maxRivals)]
 	out := EntryResult{Result: Result{Reason: ReasonNoEntry}}
 	for _, e := range entries {
 		result := buildEntry(e, &in)
@@ -151,7 +152,8 @@ func (b *entryBuilder) build(in *EntryInput) Result {
 	if len(ports) == 0 {
 		return Result{Reason: ReasonNoPorts, Problems: b.problems}
 	}
-	found := b.found(in, ports)
+	targets := b.targetPorts(ports)
+	found := b.found(in, ports, targets)
 	if len(found) == 0 && len(b.entry.Spec.Endpoints) > 0 {
 		return Result{Reason: ReasonNoneUsable, Problems: b.problems}
 	}
@@ -166,9 +168,12 @@ func (b *entryBuilder) build(in *EntryInput) Result {
 	all, addressed := endpointsOf(found)
 	out.Counts = countZones(all)
 	out.Endpoints = carry(addressed, out.Kind)
-	if len(found) > 0 {
-		for i := range ports {
+	for i := range ports {
+		switch at := targets[i]; {
+		case len(found) > 0:
 			ports[i].Port.Port = found[0].ports[i]
+		case at > 0 && at <= 65535:
+			ports[i].Port.Port = uint16(at)
 		}
 	}
 	b.reach(out, ports, found)

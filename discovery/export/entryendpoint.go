@@ -23,8 +23,7 @@ type entryEndpoint struct {
 
 // found are the endpoints that can be used, each address and host name once, in
 // a fixed order. All listen at the same ports.
-func (b *entryBuilder) found(in *EntryInput, ports []port) []entryEndpoint {
-	targets := b.targetPorts(ports)
+func (b *entryBuilder) found(in *EntryInput, ports []port, targets []int64) []entryEndpoint {
 	var out []entryEndpoint
 	read := 0
 	add := func(w *Workload, ready bool) {

@@ -27,6 +27,7 @@ const (
 	maxEntryPorts   = 32
 	maxWorkloads    = MaxChecked
 	maxSelectLabels = 64
+	maxRivals       = 16  // ServiceEntries that claim one name
 	maxAddressText  = 254 // a host name with a dot at its end
 )
 
@@ -236,7 +237,7 @@ func (w *Workload) bound() {
 	if len(w.Address) > maxAddressText {
 		w.Address = w.Address[:maxAddressText+1] // still too long
 	}
-	if len(w.Ports) > 2*maxEntryPorts {
-		w.Ports = map[string]int64{} // not those of any ServiceEntry
+	if len(w.Ports) > 128 { // as the CRD has it
+		w.Ports, w.Address = nil, "" // no endpoint of any service
 	}
 }
