@@ -18,6 +18,8 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -ldflags=
 # What "forward . tls://…" verifies servers with.
 RUN mkdir -p /out/etc/ssl/certs && cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/
 
+# Nothing is fetched or run on this way, and so there are no root certificates:
+# "forward . tls://…" needs those of the other one, or a mount.
 FROM scratch AS made
 COPY isthmus /out/isthmus
 

@@ -55,6 +55,23 @@ func plain(t *testing.T, object *unstructured.Unstructured) map[string]any {
 	return object.Object
 }
 
+// TestChartStandsAnywhere: in another namespace, by another release's name, the
+// chart is the same, and nothing in it points to the namespace that it is not in.
+func TestChartStandsAnywhere(t *testing.T) {
+	here, err := helm(t, cluster...)
+	require.NoError(t, err, here)
+	args := []string{"template", "other-release", chart, "--namespace", "elsewhere"}
+	for _, value := range cluster {
+		args = append(args, "--set", value)
+	}
+	there, err := run(tool(t, "helm"), args...)
+	require.NoError(t, err, there)
+	require.NotContains(t, there, "other-release", "names don't depend on the release's")
+	checksum := regexp.MustCompile(`checksum/config: \S+`)
+	back := strings.NewReplacer("namespace: elsewhere", "namespace: isthmus", ".elsewhere.svc", ".isthmus.svc").Replace(there)
+	require.Equal(t, checksum.ReplaceAllString(here, ""), checksum.ReplaceAllString(back, ""))
+}
+
 func mustYAML(t *testing.T, value any) []byte {
 	t.Helper()
 	text, err := yaml.Marshal(value)
@@ -156,6 +173,15 @@ func TestValuesRefuseTypos(t *testing.T) {
 		{"networkPolicy.enabled=yes", "/networkPolicy/enabled"},
 		{"serviceMonitor.enable=true", "'enable' not allowed"},
 		{"namespace.name=other", "'name' not allowed"},
+		{"watcher.resources.limits.memroy=1Gi", "'memroy' not allowed"},
+		{"agent.resources.request.cpu=1", "'request' not allowed"},
+		{"watcher.tolerations[0].opertor=Exists", "'opertor' not allowed"},
+		{"agent.tolerations[0].effect=NoExec", "/agent/tolerations/0/effect"},
+		{"watcher.affinity.podAntiAfinity.a=b", "'podAntiAfinity' not allowed"},
+		{"agent.dnsConfig.nameserver={192.0.2.53}", "'nameserver' not allowed"},
+		{"networkPolicy.metricsFrom[0].namespaceSelector.matchLabel.a=b", "'matchLabel' not allowed"},
+		{"networkPolicy.metricsFrom[0].ipBlock.cdir=192.0.2.0/24", "'cdir' not allowed"},
+		{"networkPolicy.dnsPorts={dns}", "/networkPolicy/dnsPorts/0"},
 	} {
 		t.Run(tt.value, func(t *testing.T) {
 			out, err := helm(t, append(append([]string{}, cluster...), tt.value)...)
@@ -180,7 +206,10 @@ func TestValuesAreComplete(t *testing.T) {
 
 // open are values whose fields are Kubernetes', or only shown in the reference
 // of watcher.yaml.
-var open = map[string]bool{".import": true, ".routing": true, ".health": true}
+var open = map[string]bool{
+	".import": true, ".routing": true, ".health": true,
+	".watcher.affinity": true, ".agent.affinity": true, ".agent.dnsConfig": true,
+}
 
 func same(t *testing.T, path string, values, schema map[string]any) {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,28 @@ func TestProgramTakesConfigurations(t *testing.T) {
 				require.Regexp(t, `/etc/isthmus-tls/tls\.crt.*(does not exist|no such file)`, lines[0])
 			}
 		})
+	}
+}
+
+// TestFragmentsAreTaken: each part of a watcher.yaml that README.md shows is one
+// that the program takes.
+func TestFragmentsAreTaken(t *testing.T) {
+	binary := os.Getenv("ISTHMUS_BIN")
+	if binary == "" {
+		t.Skip("ISTHMUS_BIN names no isthmus program: `make e2e` builds it and sets the variable")
+	}
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	least, err := os.ReadFile(filepath.Join("overlays", "cluster", "watcher.yaml"))
+	require.NoError(t, err)
+	fragments := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, fragments)
+	for _, m := range fragments {
+		file := filepath.Join(t.TempDir(), "watcher.yaml")
+		require.NoError(t, os.WriteFile(file, []byte(filled.Replace(string(least))+m[1]), 0o600))
+		out, err := exec.Command(binary, "check", "-c", file).CombinedOutput()
+		require.Error(t, err)
+		require.Regexp(t, `^\S+ \S+ tls: /etc/isthmus-tls/tls\.crt: [^\n]*\n$`, string(out), "%s", m[1])
 	}
 }
 

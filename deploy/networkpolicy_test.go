@@ -1,12 +1,14 @@
 package deploy_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -28,7 +30,7 @@ var (
 
 // policies judge a Pod's connections by the NetworkPolicies that select it, as
 // the API documents them: what no rule allows is denied once one selects the
-// Pod. Named ports are those of the Pod that listens.
+// Pod. None of ours names a port: see TestPortsAreNumbers.
 type policies []networkingv1.NetworkPolicy
 
 func (all policies) allow(pod, other peer, kind networkingv1.PolicyType, protocol corev1.Protocol, port intstr.IntOrString) bool {
@@ -87,11 +89,10 @@ func through(ports []networkingv1.NetworkPolicyPort, protocol corev1.Protocol, p
 	return len(ports) == 0
 }
 
-// TestNetworkPolicies: what must get through does, and nothing else. No network
-// of ours enforces policies, so this reads them.
-func TestNetworkPolicies(t *testing.T) {
+func policiesOf(t *testing.T, objects []*unstructured.Unstructured) policies {
+	t.Helper()
 	var all policies
-	for _, object := range kustomize(t, "base") {
+	for _, object := range objects {
 		if object.GetKind() != "NetworkPolicy" {
 			continue
 		}
@@ -99,7 +100,57 @@ func TestNetworkPolicies(t *testing.T) {
 		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &p))
 		all = append(all, p)
 	}
-	number, name := intstr.FromInt32, intstr.FromString
+	return all
+}
+
+// TestPortsAreNumbers: not all networks find a port by its name, so the policies
+// have the numbers that Pods listen on.
+func TestPortsAreNumbers(t *testing.T) {
+	objects := kustomize(t, "base")
+	listen := map[string][]string{} // by account, which is called as the policy is
+	for _, object := range objects {
+		if kind := object.GetKind(); kind == "Deployment" || kind == "DaemonSet" {
+			p := pod(t, object)
+			for _, port := range p.Spec.Containers[0].Ports {
+				protocol := port.Protocol
+				if protocol == "" {
+					protocol = corev1.ProtocolTCP
+				}
+				listen[p.Spec.ServiceAccountName] = append(listen[p.Spec.ServiceAccountName], fmt.Sprint(protocol, port.ContainerPort))
+			}
+		}
+	}
+	require.Len(t, listen, 2)
+	for _, p := range policiesOf(t, objects) {
+		for _, rule := range p.Spec.Ingress {
+			for _, port := range rule.Ports {
+				require.Contains(t, listen[p.Name], fmt.Sprint(*port.Protocol, port.Port.String()), p.Name)
+			}
+		}
+		for _, rule := range p.Spec.Egress {
+			for _, port := range rule.Ports {
+				require.True(t, port.Port == nil || port.Port.Type == intstr.Int, p.Name)
+			}
+		}
+	}
+}
+
+// TestDNSOnOtherPorts: where the cluster's DNS Pods don't listen on 53, watchers
+// and agents reach them when the chart is told.
+func TestDNSOnOtherPorts(t *testing.T) {
+	for port, want := range map[int32]bool{53: true, 5353: true, 8053: false} {
+		all := policiesOf(t, rendered(t, "networkPolicy.dnsPorts={53,5353}"))
+		require.Equal(t, want, all.allow(agent, coredns, "Egress", "UDP", intstr.FromInt32(port)), port)
+		require.Equal(t, want, all.allow(agent, coredns, "Egress", "TCP", intstr.FromInt32(port)), port)
+		require.Equal(t, want, all.allow(watcher, coredns, "Egress", "UDP", intstr.FromInt32(port)), port)
+	}
+}
+
+// TestNetworkPolicies: what must get through does, and nothing else. No network
+// of ours enforces policies, so this reads them.
+func TestNetworkPolicies(t *testing.T) {
+	all := policiesOf(t, kustomize(t, "base"))
+	number := intstr.FromInt32
 	for _, tt := range []struct {
 		what     string
 		pod      peer
@@ -109,24 +160,24 @@ func TestNetworkPolicies(t *testing.T) {
 		port     intstr.IntOrString
 		allowed  bool
 	}{
-		{"gossip from other clusters", watcher, outside, "Ingress", "TCP", name("gossip"), true},
-		{"agents' streams", watcher, agent, "Ingress", "TCP", name("gossip"), true},
-		{"siblings", watcher, watcher, "Ingress", "TCP", name("gossip"), true},
-		{"metrics of watchers", watcher, scraper, "Ingress", "TCP", name("http"), true},
-		{"metrics of agents", agent, scraper, "Ingress", "TCP", name("metrics"), true},
-		{"the API from any Pod", watcher, shop, "Ingress", "TCP", name("http"), false},
-		{"the API from outside", watcher, outside, "Ingress", "TCP", name("http"), false},
-		{"metrics from any Pod", agent, shop, "Ingress", "TCP", name("metrics"), false},
+		{"gossip from other clusters", watcher, outside, "Ingress", "TCP", number(7946), true},
+		{"agents' streams", watcher, agent, "Ingress", "TCP", number(7946), true},
+		{"siblings", watcher, watcher, "Ingress", "TCP", number(7946), true},
+		{"metrics of watchers", watcher, scraper, "Ingress", "TCP", number(8080), true},
+		{"metrics of agents", agent, scraper, "Ingress", "TCP", number(9153), true},
+		{"the API from any Pod", watcher, shop, "Ingress", "TCP", number(8080), false},
+		{"the API from outside", watcher, outside, "Ingress", "TCP", number(8080), false},
+		{"metrics from any Pod", agent, shop, "Ingress", "TCP", number(9153), false},
 		{"gossip to other clusters", watcher, outside, "Egress", "TCP", number(7946), true},
 		{"gossip to a node port", watcher, outside, "Egress", "TCP", number(30946), true},
 		{"probe of a gateway", watcher, outside, "Egress", "TCP", number(15443), true},
 		{"API server", watcher, outside, "Egress", "TCP", number(6443), true},
 		{"watcher asks DNS", watcher, coredns, "Egress", "UDP", number(53), true},
 		{"watcher, other UDP", watcher, outside, "Egress", "UDP", number(123), false},
-		{"DNS from the cluster's", agent, coredns, "Ingress", "UDP", name("dns"), true},
-		{"DNS from the node's network", agent, outside, "Ingress", "UDP", name("dns"), true},
-		{"DNS by TCP", agent, coredns, "Ingress", "TCP", name("dns-tcp"), true},
-		{"agent streams", agent, watcher, "Egress", "TCP", name("gossip"), true},
+		{"DNS from the cluster's", agent, coredns, "Ingress", "UDP", number(53), true},
+		{"DNS from the node's network", agent, outside, "Ingress", "UDP", number(53), true},
+		{"DNS by TCP", agent, coredns, "Ingress", "TCP", number(53), true},
+		{"agent streams", agent, watcher, "Egress", "TCP", number(7946), true},
 		{"agent asks DNS", agent, coredns, "Egress", "UDP", number(53), true},
 		{"agent asks a node's cache", agent, outside, "Egress", "TCP", number(53), true},
 		{"agent to the API server", agent, outside, "Egress", "TCP", number(6443), false},

@@ -1,6 +1,9 @@
 package deploy_test
 
 import (
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 )
 
 // commands are the numbered ones of README.md, for each cluster.
@@ -33,8 +37,12 @@ func commands(t *testing.T) []string {
 func TestFewCommands(t *testing.T) {
 	all := commands(t)
 	require.Len(t, all, 9)
+	require.Contains(t, all[4], "kubectl apply --server-side", "or an annotation has the keys as well")
 	for _, command := range all {
-		for _, m := range regexp.MustCompile(`(?:-f |\| )((?:base|stub|examples)/\S+)`).FindAllStringSubmatch(command, -1) {
+		require.NotContains(t, command, "sed -i", "which is another command on a Mac")
+	}
+	for _, command := range all {
+		for _, m := range regexp.MustCompile(`(?:-f |\| |&& )((?:base|stub|examples)/\S+)`).FindAllStringSubmatch(command, -1) {
 			require.FileExists(t, m[1], command)
 		}
 	}
@@ -51,20 +59,103 @@ func TestOverlayByCommand(t *testing.T) {
 	for _, folder := range []string{"base", filepath.Join("overlays", "cluster")} {
 		require.NoError(t, os.CopyFS(filepath.Join(dir, folder), os.DirFS(folder)))
 	}
-	cmd := exec.Command("sh", "-ec", all[3]+"\n"+all[5])
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	file := filepath.Join(dir, "overlays", "west", "watcher.yaml")
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	for _, value := range []string{"cluster: west\n", "advertise: 203.0.113.7:7946 ", "join: [198.51.100.7:7946] "} {
-		require.Contains(t, string(text), value)
+	for _, tt := range []struct{ command, cluster, address, peer string }{
+		{all[3], "west", "203.0.113.7:7946", "198.51.100.7:7946"},
+		{"CLUSTER=east ADDRESS=lb.example.net PEER=203.0.113.7", "east", "lb.example.net:7946", "203.0.113.7:7946"},
+		{"CLUSTER=six ADDRESS=[2001:db8::7] PEER=[2001:db8::8]", "six", "[2001:db8::7]:7946", "[2001:db8::8]:7946"},
+	} {
+		t.Run(tt.cluster, func(t *testing.T) {
+			cmd := exec.Command("sh", "-ec", tt.command+"\n"+all[5])
+			cmd.Dir = dir
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			file := filepath.Join(dir, "overlays", tt.cluster, "watcher.yaml")
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			var config struct {
+				Cluster string
+				Gossip  struct {
+					Advertise string
+					Join      []string
+				}
+			}
+			require.NoError(t, yaml.Unmarshal(text, &config))
+			require.Equal(t, tt.cluster, config.Cluster)
+			require.Equal(t, tt.address, config.Gossip.Advertise)
+			require.Equal(t, []string{tt.peer}, config.Gossip.Join)
+			out, err = exec.Command(binary, "check", "-c", file).CombinedOutput()
+			require.Error(t, err)
+			require.Len(t, strings.Split(strings.TrimSpace(string(out)), "\n"), 1, "only the certificates are not here: %s", out)
+			require.Equal(t, string(text), configs(t, kustomize(t, filepath.Join(dir, "overlays", tt.cluster)))["watcher.yaml"])
+		})
 	}
-	out, err = exec.Command(binary, "check", "-c", file).CombinedOutput()
-	require.Error(t, err)
-	require.Len(t, strings.Split(strings.TrimSpace(string(out)), "\n"), 1, "only the certificates are not here: %s", out)
-	require.Equal(t, string(text), configs(t, kustomize(t, filepath.Join(dir, "overlays", "west")))["watcher.yaml"])
+}
+
+// TestRootChangesByCommand types what README.md says of a new root: after each
+// line, whoever has the Secrets of before and whoever has the new ones trust one
+// another.
+func TestRootChangesByCommand(t *testing.T) {
+	binary := os.Getenv("ISTHMUS_BIN")
+	if binary == "" {
+		t.Skip("ISTHMUS_BIN names no isthmus program: `make e2e` builds it and sets the variable")
+	}
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	_, part, found := strings.Cut(string(text), "\n**Root.**")
+	require.True(t, found)
+	part, _, found = strings.Cut(part, "\n**Seeds.**")
+	require.True(t, found)
+	lines := regexp.MustCompile(`(?m)^    (.*)$`).FindAllStringSubmatch(part, -1)
+	require.Len(t, lines, 3)
+	dir := t.TempDir()
+	do := func(script string) string {
+		t.Helper()
+		cmd := exec.Command("sh", "-ec", script)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"))
+		out, err := cmd.Output()
+		require.NoError(t, err, script)
+		return string(out)
+	}
+	secrets := func(folder, cluster string) map[string]string {
+		t.Helper()
+		data := map[string]string{}
+		for _, object := range decode(t, do("isthmus pki secrets --dir "+folder+" --cluster "+cluster)) {
+			for _, name := range []string{"tls.crt", "ca.crt"} {
+				value, _, err := unstructured.NestedString(object.Object, "data", name)
+				require.NoError(t, err)
+				raw, err := base64.StdEncoding.DecodeString(value)
+				require.NoError(t, err)
+				data[object.GetName()+" "+name] = string(raw)
+			}
+		}
+		return data
+	}
+	trusts := func(mine, theirs map[string]string) {
+		t.Helper()
+		roots := x509.NewCertPool()
+		require.True(t, roots.AppendCertsFromPEM([]byte(mine["isthmus-watcher-tls ca.crt"])))
+		for _, name := range []string{"isthmus-watcher-tls", "isthmus-agent-tls"} {
+			block, _ := pem.Decode([]byte(theirs[name+" tls.crt"]))
+			require.NotNil(t, block)
+			certificate, err := x509.ParseCertificate(block.Bytes)
+			require.NoError(t, err)
+			_, err = certificate.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+			require.NoError(t, err, name)
+		}
+	}
+	do("isthmus pki init --dir pki --clusterset prod; isthmus pki issue --dir pki --cluster west; isthmus pki issue --dir pki --cluster east")
+	first := secrets("pki", "west")
+	before := first
+	for i, folder := range []string{"pki", "new", "new"} {
+		do(lines[i][1])
+		after := secrets(folder, "east")
+		trusts(before, after)
+		trusts(after, before)
+		before = secrets(folder, "west")
+	}
+	require.Equal(t, 1, strings.Count(before["isthmus-watcher-tls ca.crt"], "BEGIN"))
+	require.NotEqual(t, first["isthmus-watcher-tls ca.crt"], before["isthmus-watcher-tls ca.crt"], "the old root is gone")
 }
 
 // TestHelmByCommand: the values that README.md's command sets are taken.

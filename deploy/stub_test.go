@@ -65,11 +65,75 @@ func TestStubInCorefile(t *testing.T) {
 }
 
 func TestStubScriptWantsAnAddress(t *testing.T) {
-	for _, args := range [][]string{nil, {"add"}, {"ad", "10.96.0.53"}} {
+	for _, args := range [][]string{nil, {"add"}, {"add", ""}, {"add", "10.96.7.7 10.96.7.8"}, {"add", "None"}, {"ad", "10.96.0.53"}} {
 		cmd := exec.Command(filepath.Join("stub", "corefile.sh"), args...)
+		cmd.Stdin = strings.NewReader(kubeadms)
 		out, err := cmd.CombinedOutput()
-		require.Error(t, err)
+		require.Error(t, err, args)
 		require.Contains(t, string(out), "usage:")
+		require.NotContains(t, string(out), "forward", "nothing that could be applied")
+	}
+}
+
+// TestStubScriptWantsACorefile: a cluster whose ConfigMap was not read would
+// have no DNS but the stub.
+func TestStubScriptWantsACorefile(t *testing.T) {
+	for _, in := range []string{"", "\n", stub(t, "10.96.7.7")} {
+		for _, args := range [][]string{{"add", "10.96.7.7"}, {"remove"}} {
+			cmd := exec.Command(filepath.Join("stub", "corefile.sh"), args...)
+			cmd.Stdin = strings.NewReader(in)
+			out, err := cmd.Output()
+			require.Error(t, err, "%q", in)
+			require.Empty(t, out)
+		}
+	}
+}
+
+// TestStubCommandStopsInTime types command 9 of README.md where kubectl can't
+// read what it must: nothing is applied then.
+func TestStubCommandStopsInTime(t *testing.T) {
+	command := commands(t)[8]
+	script, err := filepath.Abs("stub")
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		name, corefile, address string
+		applied                 bool
+	}{
+		{"as it should be", `cat "$HERE/kubeadms"`, "echo 10.96.7.7", true},
+		{"no Corefile", "exit 1", "echo 10.96.7.7", false},
+		{"another cluster's DNS", "exit 0", "echo 10.96.7.7", false},
+		{"no Service", `cat "$HERE/kubeadms"`, "exit 1", false},
+		{"a headless Service", `cat "$HERE/kubeadms"`, "echo None", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.Symlink(script, filepath.Join(dir, "stub")))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "kubeadms"), []byte(kubeadms), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "kubectl"), []byte(`#!/bin/sh
+case "$*" in
+*"get configmap coredns"*) `+tt.corefile+` ;;
+*"get service isthmus-dns"*) `+tt.address+` ;;
+*"create configmap"*) for word; do case $word in --from-file=Corefile=*) cat "${word#--from-file=Corefile=}" ;; esac; done ;;
+*apply*) cat >"$HERE/applied" ;;
+esac
+`), 0o700))
+			cmd := exec.Command("sh", "-c", "CLUSTER=west\n"+command)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "HERE="+dir, "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			if !tt.applied {
+				require.Error(t, err)
+				require.NoFileExists(t, filepath.Join(dir, "applied"))
+				return
+			}
+			require.NoError(t, err, "%s", out)
+			applied, err := os.ReadFile(filepath.Join(dir, "applied"))
+			require.NoError(t, err)
+			require.Equal(t, kubeadms+"\n"+stub(t, "10.96.7.7"), string(applied))
+			before, err := os.ReadFile(filepath.Join(dir, "coredns-west.before"))
+			require.NoError(t, err, "what it was is kept")
+			require.Equal(t, kubeadms, string(before))
+		})
 	}
 }
 

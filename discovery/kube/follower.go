@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,8 @@ type follower struct {
 	next      *mirror   // that is to be followed as soon as all of it is listed
 	gone      time.Time // since when the API server does not know what we follow
 	forbidden bool      // we may not list it, and have said so
-	failing   bool      // it can't be listed for another reason, and we have said so
+	unlisted  bool      // it can't be listed for another reason, and we have said so
+	failing   bool      // that is the API server's answer, and not only its silence
 }
 
 // get returns the object of that key, nil if there is none.
@@ -120,7 +122,9 @@ func (f *follower) arrive(ctx context.Context) bool {
 
 // hopeless tells that the API server answers with errors when it is asked for
 // the objects, so that waiting for them may take for ever.
-func (f *follower) hopeless() bool { return f.failing || f.next != nil && f.next.failing.Load() }
+func (f *follower) hopeless() bool {
+	return f.failing || f.next != nil && f.next.errors.Load() >= hopelessAfter
+}
 
 // leave ends following when the kind is gone and nothing of it is left. The API
 // server deletes the objects of a CRD before the CRD, so a CRD that is gone
@@ -171,10 +175,10 @@ func (f *follower) allowed(ctx context.Context, gvr schema.GroupVersionResource)
 	}
 	if err == nil {
 		f.permit(true, nil)
-	} else if !f.failing && ctx.Err() == nil {
-		f.source.log.Warn("kind can't be listed, trying again: look at its CRD", slog.String("kind", f.kind.String()), slog.Any("error", err))
+	} else if !f.unlisted && !errors.Is(err, context.Canceled) {
+		f.source.log.Warn("kind can't be listed, trying again: look at its CRD and the API server", slog.String("kind", f.kind.String()), slog.Any("error", err))
 	}
-	f.failing = err != nil
+	f.unlisted, f.failing = err != nil, isFinal(err)
 	return err == nil
 }
 

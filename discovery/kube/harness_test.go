@@ -79,12 +79,13 @@ type view struct {
 	cluster  *discovery.Cluster
 	services map[discovery.Key]*discovery.Service
 	checks   map[discovery.Key]*discovery.EndpointCheck
+	meant    map[discovery.Key]bool
 }
 
 // follow runs a source until the test ends and keeps what it emits.
 func follow(t *testing.T, source *kube.Source) *view {
 	t.Helper()
-	v := &view{services: map[discovery.Key]*discovery.Service{}, checks: map[discovery.Key]*discovery.EndpointCheck{}}
+	v := &view{services: map[discovery.Key]*discovery.Service{}, checks: map[discovery.Key]*discovery.EndpointCheck{}, meant: map[discovery.Key]bool{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- source.Run(ctx, v.apply) }()
@@ -113,6 +114,7 @@ func (v *view) apply(u discovery.Update) {
 	for _, s := range u.Services {
 		v.services[s.Key()] = s
 		v.checks[s.Key()] = u.Checks[s.Key()]
+		v.meant[s.Key()] = u.Meant[s.Key()]
 	}
 	for _, key := range u.Removed {
 		if v.services[key] == nil {
@@ -128,6 +130,13 @@ func (v *view) get(namespace, name string) *discovery.Service {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.services[discovery.MakeKey(namespace, name)]
+}
+
+// means tells whether a service's gateways are said to be meant as they are.
+func (v *view) means(namespace, name string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.meant[discovery.MakeKey(namespace, name)]
 }
 
 // counts is "ready/total" of one service, "" if it is not exported.

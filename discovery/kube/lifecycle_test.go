@@ -43,9 +43,14 @@ type step struct {
 	// says is in the log for the row's namespace: needed where want is what
 	// was there before.
 	says string
+	// goes is how gateways are gone that were there: lost, which is held for a
+	// while, or taken away.
+	goes string
 	// set asks for the gateways of the set of that name instead.
 	set string
 }
+
+const lost, taken = "lost", "taken away"
 
 // row has a namespace of its own, in which "web" is exported with port 8080,
 // and nodes of its own.
@@ -128,6 +133,9 @@ func (s *shared) run(t *testing.T, ns string, steps []step) {
 			return s.v.portless(ns)
 		}
 		eventually(t, func() bool { return got() == st.want }, what+": want "+st.want)
+		if st.goes != "" {
+			eventually(t, func() bool { return s.v.means(ns, "web") == (st.goes == taken) }, what+": "+st.goes)
+		}
 	}
 }
 
@@ -225,7 +233,7 @@ func lifecycle() map[string][]step {
 		},
 		"lb-emptied": {
 			{what: "one", do: func(r *row) { lb(r); r.status("203.0.113.1") }, want: "loadbalancer 203.0.113.1:8080"},
-			{what: "none (the publisher holds the old one)", do: status(), want: ""},
+			{what: "none (the publisher holds the old one)", do: status(), want: "", goes: lost},
 			{what: "back", do: status("203.0.113.1"), want: "loadbalancer 203.0.113.1:8080"},
 		},
 		"lb-refused": {
@@ -246,7 +254,7 @@ func lifecycle() map[string][]step {
 			{what: "an address", do: func(r *row) { lb(r); r.status("203.0.113.1") }, want: "loadbalancer 203.0.113.1:8080"},
 			{what: "the type changes", do: func(r *row) {
 				r.changeService(r.ns, "web", func(svc *corev1.Service) { svc.Spec.Type = corev1.ServiceTypeClusterIP; svc.Spec.Ports[0].NodePort = 0 })
-			}},
+			}, goes: taken},
 		},
 		"node-cordoned": {
 			{what: "two", do: nodes("ab"), want: "nodeport 198.51.100.1:NODEPORT, nodeport 198.51.100.2:NODEPORT"},
@@ -268,7 +276,7 @@ func lifecycle() map[string][]step {
 		"node-local-endpoints-move": {
 			{what: "on one of two", do: func(r *row) { r.onNodes("ab"); r.pods("a") }, want: "nodeport 198.51.100.1:NODEPORT"},
 			{what: "moved", do: func(r *row) { r.pods("b") }, want: "nodeport 198.51.100.2:NODEPORT"},
-			{what: "not ready there", do: func(r *row) { r.slice(r.ns, "web-1", "web", "-10.3.0.1@"+r.nodeName("b")) }, want: ""},
+			{what: "not ready there", do: func(r *row) { r.slice(r.ns, "web-1", "web", "-10.3.0.1@"+r.nodeName("b")) }, want: "", goes: lost},
 		},
 		"node-more-than-eight": {
 			{what: "the first eight of ten", do: nodes("abcdefghij"), want: nodePorts(1, 2, 3, 4, 5, 6, 7, 8)},
@@ -294,7 +302,7 @@ func lifecycle() map[string][]step {
 			{what: "a host name beside it", do: put("Ingress", "web", ingress("", "203.0.113.1", "in.example.net")), want: "ingress 203.0.113.1:80, ingress in.example.net:80"},
 			{what: "leads elsewhere", do: put("Ingress", "web", strings.ReplaceAll(ingress("", "203.0.113.1"), "name: web", "name: other")), want: ""},
 			{what: "leads here again", do: put("Ingress", "web", ingress("", "203.0.113.1")), want: "ingress 203.0.113.1:80"},
-			{what: "deleted", do: drop("Ingress", "web"), want: ""},
+			{what: "deleted", do: drop("Ingress", "web"), want: "", goes: taken},
 		},
 		"ingress-class-removed": {
 			{what: "class and address", do: func(r *row) {
@@ -302,7 +310,7 @@ func lifecycle() map[string][]step {
 				clusterIP(r)
 				r.put("Ingress", r.ns, "web", ingress(r.ns, "203.0.113.1"))
 			}, want: "ingress 203.0.113.1:80"},
-			{what: "the class is deleted", do: func(r *row) { r.drop("IngressClass", "", r.ns) }, says: "IngressClass ingress-class-removed does not exist"},
+			{what: "the class is deleted", do: func(r *row) { r.drop("IngressClass", "", r.ns) }, says: "IngressClass ingress-class-removed does not exist", goes: lost},
 			{what: "the class is back", do: func(r *row) { r.put("IngressClass", "", r.ns, "spec: {controller: example.com/c}") }, want: "ingress 203.0.113.1:80"},
 		},
 		"ingress-tls": {
@@ -319,7 +327,7 @@ func lifecycle() map[string][]step {
 			}, says: "Gateway gateway-not-programmed/edge is not programmed: AddressNotAssigned"},
 			{what: "programmed", do: put("Gateway", "edge", gateway(true, "203.0.113.1")), want: "gateway 203.0.113.1:80"},
 			{what: "another address", do: put("Gateway", "edge", gateway(true, "203.0.113.5", "gw.example.net")), want: "gateway 203.0.113.5:80, gateway gw.example.net:80"},
-			{what: "not programmed any more", do: put("Gateway", "edge", gateway(false)), want: ""},
+			{what: "not programmed any more", do: put("Gateway", "edge", gateway(false)), want: "", goes: lost},
 		},
 		"gateway-deleted": {
 			{what: "attached", do: func(r *row) {
@@ -327,7 +335,7 @@ func lifecycle() map[string][]step {
 				r.put("Gateway", r.ns, "edge", gateway(true, "203.0.113.1"))
 				r.put("HTTPRoute", r.ns, "web", onEdge)
 			}, want: "gateway 203.0.113.1:80"},
-			{what: "deleted", do: drop("Gateway", "edge"), says: "Gateway gateway-deleted/edge does not exist"},
+			{what: "deleted", do: drop("Gateway", "edge"), says: "Gateway gateway-deleted/edge does not exist", goes: taken},
 		},
 		"route-detached": {
 			{what: "attached", do: func(r *row) {
@@ -335,7 +343,7 @@ func lifecycle() map[string][]step {
 				r.put("Gateway", r.ns, "edge", gateway(true, "203.0.113.1"))
 				r.put("HTTPRoute", r.ns, "web", onEdge)
 			}, want: "gateway 203.0.113.1:80"},
-			{what: "not accepted any more", do: put("HTTPRoute", "web", route("name: edge", "name: web", false)), says: "has not accepted it: NoMatchingParent"},
+			{what: "not accepted any more", do: put("HTTPRoute", "web", route("name: edge", "name: web", false)), says: "has not accepted it: NoMatchingParent", goes: lost},
 			{what: "accepted again", do: put("HTTPRoute", "web", onEdge), want: "gateway 203.0.113.1:80"},
 			{what: "to another parent", do: put("HTTPRoute", "web", route("name: other", "name: web", true)), says: "Gateway route-detached/other does not exist"},
 			{what: "back, and deleted", do: func(r *row) { r.put("HTTPRoute", r.ns, "web", onEdge); r.drop("HTTPRoute", r.ns, "web") }},
@@ -368,7 +376,7 @@ func lifecycle() map[string][]step {
 			{what: "for all", do: func(r *row) {
 				r.put("ReferenceGrant", r.ns, "edge", "spec:\n  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: "+r.ns+"-edge}]\n  to: [{group: \"\", kind: Service}]")
 			}, want: "gateway 203.0.113.1:80"},
-			{what: "taken back", do: drop("ReferenceGrant", "edge"), want: ""},
+			{what: "taken back", do: drop("ReferenceGrant", "edge"), want: "", goes: taken},
 		},
 		"order-of-sources": {
 			{what: "node ports", do: nodes("a"), want: "nodeport 198.51.100.1:NODEPORT"},

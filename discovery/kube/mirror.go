@@ -16,10 +16,10 @@ import (
 type mirror struct {
 	version  string
 	informer cache.SharedIndexInformer
-	stop     func()      // ends it, and returns when it has
-	slow     bool        // it was said that the list takes long
-	failing  atomic.Bool // the API server has answered with an error
-	denied   atomic.Bool // that said that we may not list or watch it
+	stop     func()       // ends it, and returns when it has
+	slow     bool         // it was said that the list takes long
+	errors   atomic.Int32 // how often the API server has answered with one
+	denied   atomic.Bool  // it has said that we may not list or watch it
 }
 
 // mirror starts one; nil when there can't be any.
@@ -44,9 +44,21 @@ func (f *follower) mirror(ctx context.Context, gvr schema.GroupVersionResource) 
 	return m
 }
 
+// hopelessAfter is how many errors an API server answers with that can't list a
+// kind; one that elects a leader of its etcd has one or two.
+const hopelessAfter = 3
+
+// isFinal tells answers that asking again may not better from those of an API
+// server that is away, or has too much to do.
+func isFinal(err error) bool {
+	return err != nil && !unreachable(err) && !apierrors.IsTooManyRequests(err) && !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err)
+}
+
 // failed notes that a list or a watch has ended with an error.
 func (m *mirror) failed(err error) {
-	m.failing.Store(true)
+	if isFinal(err) {
+		m.errors.Add(1)
+	}
 	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 		m.denied.Store(true)
 	}

@@ -51,6 +51,8 @@ func (b broken) RoundTrip(req *http.Request) (*http.Response, error) {
 // ingresses is an API server that has Ingresses, and nothing else.
 type ingresses struct {
 	takes  time.Duration // how long a list does
+	hangs  bool          // so does what asks for one object
+	errors atomic.Int32  // how many lists fail before one does not
 	name   atomic.Value  // of the one that is there, a string
 	denied atomic.Bool
 	absent atomic.Bool // it does not know the kind
@@ -79,7 +81,10 @@ func (i *ingresses) RoundTrip(req *http.Request) (*http.Response, error) {
 	case query.Get("watch") == "true":
 		seconds, _ := strconv.Atoi(query.Get("timeoutSeconds"))
 		return answer(http.StatusOK, silence{req.Context(), time.Duration(seconds) * time.Second})
-	case query.Get("limit") != "1" && !pause(req.Context(), i.takes):
+	case query.Get("limit") == "1" && !i.hangs:
+	case i.errors.Add(-1) >= 0:
+		return status(http.StatusInternalServerError, metav1.StatusReasonInternalError)
+	case !pause(req.Context(), i.takes):
 		return nil, req.Context().Err()
 	}
 	items := ""
@@ -132,12 +137,25 @@ func kindsOf(t *testing.T, server http.RoundTripper, text *strings.Builder) (w *
 func TestKindThatTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text strings.Builder
-		_, known := kindsOf(t, &ingresses{takes: 5 * time.Minute}, &text)
+		server := &ingresses{takes: 5 * time.Minute}
+		server.errors.Store(2) // etcd elects a leader
+		_, known := kindsOf(t, server, &text)
 		time.Sleep(5*time.Minute - time.Second) // in the bubble
 		require.False(t, known())
-		time.Sleep(optionalSync)
+		time.Sleep(2 * optionalSync)
 		require.True(t, known())
 		require.Equal(t, 1, strings.Count(text.String(), "kind not listed yet"), text.String())
+	})
+}
+
+// TestNoAnswerIsNoError: nor is anything published because the API server says
+// nothing at all for a while.
+func TestNoAnswerIsNoError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var text strings.Builder
+		_, known := kindsOf(t, &ingresses{takes: time.Hour, hangs: true}, &text)
+		time.Sleep(30 * time.Minute)
+		require.False(t, known())
 	})
 }
 

@@ -85,7 +85,7 @@ func declared(t *testing.T, server *writesOnly, services int) *watch {
 		w.put(t, name)
 		w.note(name, "")
 	}
-	w.kinds.exports.store.Store(new(cache.Indexer(store)))
+	w.kinds.exports.store.Store(&store)
 	w.kinds.exports.using.Store(new("v1beta1"))
 	return w
 }

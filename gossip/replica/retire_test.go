@@ -169,7 +169,11 @@ func TestRebuiltClusterTakesTheName(t *testing.T) {
 			update.Cluster.UID = "uid-rebuilt"
 			east.publisher.Update(update)
 			east.lead(t, &counter{})
-			eventually(t, "accepted", func() bool { exchange(east, west); return ready(west.config.Table, "user", "east") == 1 })
+			eventually(t, "accepted", func() bool {
+				exchange(east, west)
+				// The head is set after the table.
+				return ready(west.config.Table, "user", "east") == 1 && west.store.heads.get("east").Uid == "uid-rebuilt"
+			})
 			require.Empty(t, east.ended)
 			require.Equal(t, 1, ready(east.config.Table, "user", "east"))
 			_, _, err = west.store.accept(lost.announcement())

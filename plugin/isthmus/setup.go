@@ -13,7 +13,7 @@ import (
 
 // stopTimeout is how long the end of the process waits for the links: the
 // snapshot is written then. Kubernetes gives a Pod 30 s, CoreDNS's lameduck
-// takes 5 of them.
+// takes 8 of them in deploy/.
 const stopTimeout = 10 * time.Second
 
 func init() { plugin.Register(pluginName, setup) }

@@ -35,7 +35,7 @@ func readSteps(t testing.TB, m manual) (s steps) {
 		require.Fail(t, "deploy/README.md has no such command", with)
 		return 0
 	}
-	begin, secrets, overlay, apply := at("CLUSTER=west"), at("pki secrets"), at("overlays/cluster "), at("apply -k")
+	begin, secrets, overlay, apply := at("CLUSTER=west"), at("pki secrets"), at("overlays/cluster/"), at("apply -k")
 	require.IsIncreasing(t, []int{begin, secrets, overlay, apply})
 	s.address, s.settings = each[:begin], each[begin:begin+1]
 	s.secrets, s.overlay, s.rest = each[secrets:secrets+1], each[overlay:overlay+1], each[apply:]

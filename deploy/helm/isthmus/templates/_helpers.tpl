@@ -1,8 +1,8 @@
 {{- /* Labels of an object; "name" is the component's, or empty for what both share. */ -}}
 {{- define "isthmus.labels" -}}
-{{- with .name }}
+{{- with .name -}}
 app.kubernetes.io/name: {{ . }}
-{{- end }}
+{{ end -}}
 app.kubernetes.io/part-of: isthmus
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
@@ -59,7 +59,6 @@ app.kubernetes.io/part-of: isthmus
     isthmus {{ join " " .Values.agent.zones }} {
         watcher isthmus-watcher.{{ .Release.Namespace }}.svc:7946
         tls /etc/isthmus-tls/tls.crt /etc/isthmus-tls/tls.key /etc/isthmus-tls/ca.crt
-        clusterset {{ .Values.clusterset }}
         snapshot /var/lib/isthmus
     }
     forward . /etc/resolv.conf
