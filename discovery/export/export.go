@@ -154,6 +154,9 @@ func Build(in Input) Result {
 		b.problem("%v", err)
 		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
 	}
+	if over := serviceBytes(out) - maxRecordBytes; over > 0 && len(out.Endpoints) > 0 {
+		out.Endpoints = subset(out.Endpoints, max(endpointBytes(out.Endpoints)-over, 0))
+	}
 	if n := serviceBytes(out); n > maxRecordBytes {
 		b.problem("the record takes up to %d octets, at most %d are allowed: name fewer aliases or ports", n, maxRecordBytes)
 		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}

@@ -50,8 +50,13 @@ func serviceBytes(s *discovery.Service) int {
 	for i := range s.Gateways {
 		n += gatewayBytes(&s.Gateways[i])
 	}
-	for i := range s.Endpoints {
-		n += encodedSize(&s.Endpoints[i])
+	return n + endpointBytes(s.Endpoints)
+}
+
+func endpointBytes(endpoints []discovery.Endpoint) int {
+	n := 0
+	for i := range endpoints {
+		n += encodedSize(&endpoints[i])
 	}
 	return n
 }

@@ -114,6 +114,27 @@ func TestGatewaysOfAServiceFit(t *testing.T) {
 	require.Contains(t, strings.Join(got.Problems, "; "), "gateways are used")
 }
 
+// TestEndpointsGiveWay: a headless Service with many Pods and long aliases
+// carries fewer of them.
+func TestEndpointsGiveWay(t *testing.T) {
+	var pods []pod
+	for i := range discovery.MaxEndpoints {
+		pods = append(pods, pod{ip: fmt.Sprintf("10.1.0.%d", i+1), zone: strings.Repeat("z", 30)})
+	}
+	var aliases []string
+	for i := range discovery.MaxAliases {
+		aliases = append(aliases, longest(i))
+	}
+	got := export.Build(export.Input{
+		Service: service(headless, annotate(export.AnnotationExport, "true", export.AnnotationAliases, strings.Join(aliases, ","))), Slices: slicesOf(slice(pods...)),
+	})
+	require.NotNil(t, got.Service, got.Problems)
+	require.Len(t, got.Service.Aliases, discovery.MaxAliases)
+	require.Greater(t, len(got.Service.Endpoints), 100)
+	require.Less(t, len(got.Service.Endpoints), discovery.MaxEndpoints)
+	require.EqualValues(t, discovery.MaxEndpoints, got.Service.Ready())
+}
+
 // TestRecordThatIsTooLong: its owner is told, rather than a publisher's log.
 func TestRecordThatIsTooLong(t *testing.T) {
 	got := export.Build(export.Input{Service: service(annotate(export.AnnotationExport, "true"), func(svc *corev1.Service) {

@@ -28,7 +28,7 @@ func carry(endpoints []endpoint, kind discovery.Kind) []discovery.Endpoint {
 		size += encodedSize(&e.Endpoint)
 	}
 	if len(picked) > discovery.MaxEndpoints || size > maxEndpointBytes {
-		picked = subset(picked)
+		picked = subset(picked, maxEndpointBytes)
 	}
 	if len(picked) == 0 {
 		return nil
@@ -36,7 +36,8 @@ func carry(endpoints []endpoint, kind discovery.Kind) []discovery.Endpoint {
 	return slices.Clip(picked)
 }
 
-func subset(all []discovery.Endpoint) []discovery.Endpoint {
+// subset are as many as take at most so many octets, ordered by address.
+func subset(all []discovery.Endpoint, most int) []discovery.Endpoint {
 	slices.SortFunc(all, func(x, y discovery.Endpoint) int {
 		if x.Ready != y.Ready {
 			if x.Ready {
@@ -51,7 +52,7 @@ func subset(all []discovery.Endpoint) []discovery.Endpoint {
 	})
 	n, size := 0, 0
 	for n < len(all) && n < discovery.MaxEndpoints {
-		if size += encodedSize(&all[n]); size > maxEndpointBytes {
+		if size += encodedSize(&all[n]); size > most {
 			break
 		}
 		n++
