@@ -178,13 +178,8 @@ func (b *entryBuilder) build(in *EntryInput) Result {
 	}
 	b.reach(out, ports, found)
 	out.Ports = modelPorts(ports)
-	if err := out.Validate(); err != nil {
-		b.problem("%v", err)
-		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
-	}
-	if n := serviceBytes(out); n > maxRecordBytes {
-		b.problem("the record takes up to %d octets, at most %d are allowed: name fewer aliases or ports", n, maxRecordBytes)
-		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
+	if reason := b.beyond(out); reason != "" {
+		return Result{Reason: reason, Problems: b.problems}
 	}
 	return Result{Service: out, Check: b.checkEntry(all, addressed, ports), Problems: b.problems}
 }

@@ -442,3 +442,31 @@ func TestHugeServiceEntry(t *testing.T) {
 	require.Empty(t, unrelated.Spec)
 	require.Empty(t, unrelated.Annotations)
 }
+
+// TestRecordStaysShort: endpoints give way to what can't be left out, also when
+// they are counted anew.
+func TestRecordStaysShort(t *testing.T) {
+	e := entry(t, outside+http8080+"endpoints: [{address: 192.0.2.20}]", export.AnnotationCheck, "tcp")
+	e.Spec.Endpoints = nil
+	for i := range 250 {
+		e.Spec.Endpoints = append(e.Spec.Endpoints, export.Workload{Address: fmt.Sprintf("2001:db8::%x", i+1), Locality: "r/" + strings.Repeat("z", 20)})
+	}
+	var aliases []string
+	for i := range 20 {
+		aliases = append(aliases, longest(i))
+	}
+	e.Annotations[export.AnnotationAliases] = strings.Join(aliases, ",")
+	got := buildEntry(export.Options{}, nil, e)
+	require.NotNil(t, got.Service, got.Problems)
+	require.Less(t, len(got.Service.Endpoints), 250)
+	require.NotEmpty(t, got.Service.Endpoints)
+	require.EqualValues(t, 250, got.Service.Total())
+
+	again := *got.Service
+	var all []discovery.Endpoint
+	for _, e := range got.Check.Endpoints {
+		all = append(all, e.Endpoint)
+	}
+	export.Recount(&again, all)
+	require.Equal(t, *got.Service, again)
+}

@@ -148,21 +148,26 @@ func Build(in Input) Result {
 	ports := b.ports(out.Kind)
 	b.gateways(out, ports, endpoints)
 	out.Ports = modelPorts(ports)
-	// Everything above keeps the bounds, so this is a net for mistakes here:
-	// a record that others refuse must not leave the cluster.
-	if err := out.Validate(); err != nil {
-		b.problem("%v", err)
-		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
-	}
-	if over := serviceBytes(out) - maxRecordBytes; over > 0 && len(out.Endpoints) > 0 {
-		out.Endpoints = subset(out.Endpoints, max(endpointBytes(out.Endpoints)-over, 0))
-	}
-	if n := serviceBytes(out); n > maxRecordBytes {
-		b.problem("the record takes up to %d octets, at most %d are allowed: name fewer aliases or ports", n, maxRecordBytes)
-		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
+	if reason := b.beyond(out); reason != "" {
+		return Result{Reason: reason, Problems: b.problems}
 	}
 	check := b.check(endpoints)
 	return Result{Service: out, Check: check, Awaits: b.awaits, Problems: b.problems}
+}
+
+// beyond says why the record can't leave the cluster, "" if it can. Everything
+// before keeps the bounds, so the first is a net for mistakes here.
+func (b *builder) beyond(out *discovery.Service) string {
+	if err := out.Validate(); err != nil {
+		b.problem("%v", err)
+		return ReasonBeyondBounds
+	}
+	giveWay(out)
+	if n := serviceBytes(out); n > maxRecordBytes {
+		b.problem("the record takes up to %d octets, at most %d are allowed: name fewer aliases or ports", n, maxRecordBytes)
+		return ReasonBeyondBounds
+	}
+	return ""
 }
 
 // builder is one run of Build.
