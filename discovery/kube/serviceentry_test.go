@@ -266,3 +266,28 @@ func forbiddenKinds(t *testing.T, metrics prometheus.Gatherer) string {
 	}
 	return strings.Join(out, " ")
 }
+
+// TestServiceEntriesOfTheManual: those of deploy/README.md are taken by Istio's
+// CRDs, and without a remark by us.
+func TestServiceEntriesOfTheManual(t *testing.T) {
+	crds := istioCRDs(t)
+	text, err := os.ReadFile(filepath.Join(deploy, "README.md"))
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(text), "### VMs and outside services\n")
+	require.True(t, found)
+	_, rest, _ = strings.Cut(rest, "```yaml\n")
+	manifests, _, _ := strings.Cut(rest, "```")
+
+	c := startCluster(t)
+	c.ApplyObjects(crds...)
+	newWorld(t, c).namespace("production")
+	c.ApplyYAML(manifests)
+	log := &lines{}
+	v := follow(t, newSource(t, watcher(c), log.to))
+	v.synced(t)
+	require.Equal(t, keys("bank.production", "billing.production"), v.keys())
+	require.Equal(t, "+192.0.2.20:8080", v.shownOutside("production", "billing"))
+	require.Equal(t, "static api.bank.example:0", v.shown("production", "bank"))
+	require.NotNil(t, v.checks["billing.production"])
+	require.False(t, log.has("has a problem"))
+}
