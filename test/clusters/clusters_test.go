@@ -27,6 +27,7 @@ func TestClusters(t *testing.T) {
 		{"Restricted", testRestricted},
 		{"Rights", testRights},
 		{"Faults", testFaults},
+		{"Uninstall", testUninstall},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, f) })
 		f.took(t, tt.name)
