@@ -189,11 +189,11 @@ type holder struct {
 // entry is the record of a service that is made of a ServiceEntry, if there is
 // one and no Service has the name.
 func (w *watch) entry(key cache.ObjectName, taken bool) export.Result {
-	in := w.entryInput(key)
-	if len(in.Entries) == 0 {
+	if len(w.kinds.entries.by(byClaim, key.String())) == 0 { // as of most Services
 		delete(w.holders, key)
 		return export.Result{Reason: export.ReasonNoEntry}
 	}
+	in := w.entryInput(key)
 	now := holder{service: taken}
 	out := export.EntryResult{Result: export.Result{Reason: export.ServiceTaken}}
 	if !taken {

@@ -288,6 +288,8 @@ func TestServiceEntriesOfTheManual(t *testing.T) {
 	require.Equal(t, keys("bank.production", "billing.production"), v.keys())
 	require.Equal(t, "+192.0.2.20:8080", v.shownOutside("production", "billing"))
 	require.Equal(t, "static api.bank.example:0", v.shown("production", "bank"))
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	require.NotNil(t, v.checks["billing.production"])
 	require.False(t, log.has("has a problem"))
 }
