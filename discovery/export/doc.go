@@ -1,7 +1,7 @@
 // Package export turns the Kubernetes objects around one Service, or Istio's
 // around a service that is outside of the cluster, into the record that other
-// clusters see: is it exported, how many endpoints are ready
-// in which zone, and at which gateway can it be reached.
+// clusters see: is it exported, how many endpoints are ready in which zone, and
+// at which gateway can it be reached.
 //
 // It is pure: no I/O, no goroutine, no clock, no logger. It does not know
 // where the objects come from (informers in discovery/kube, files in

@@ -31,10 +31,8 @@ const (
 	maxAddressText  = 254 // a host name with a dot at its end
 )
 
-const (
-	// healthy is the condition that holds Istio's verdict.
-	healthy = "Healthy"
-)
+// healthy is the condition that holds Istio's verdict.
+const healthy = "Healthy"
 
 // ServiceEntry is what counts of Istio's kind of that name, which is the same in
 // v1, v1beta1 and v1alpha3. Istio's own types are not used: they would bring its
