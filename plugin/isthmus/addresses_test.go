@@ -125,3 +125,14 @@ func TestReachHost(t *testing.T) {
 	_, found = ways.host(flat, s, "c", &service)
 	require.False(t, found)
 }
+
+// TestZonesOfWhatIsOutside: what has a host name only has no endpoints whose
+// zones could be asked for, but those that are counted.
+func TestZonesOfWhatIsOutside(t *testing.T) {
+	s := service("ns", "svc", 1, 1)
+	s.Kind, s.Counts = discovery.KindExternal, []discovery.ZoneCount{{Zone: "z", Ready: 1, Total: 1}}
+	c := discovery.Candidate{Cluster: "west", Service: s}
+	named := byEndpoints(&View{Cluster: "west"}, &addresses{reach: locality.ByGateway}, c)
+	require.Contains(t, zonesOf(s, "home", named), "z")
+	require.True(t, byEndpoints(&View{Cluster: "west"}, &addresses{reach: locality.ByService}, c))
+}
