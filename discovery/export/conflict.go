@@ -34,7 +34,9 @@ func Conflict(cluster string, candidates []discovery.Candidate) (reason, message
 		reason, what string
 		in           func(*discovery.Service) bool
 	}{
-		{ConflictType, "type (headless or not)", func(s *discovery.Service) bool { return s.Kind != own.Kind }},
+		{ConflictType, "type (headless or not)", func(s *discovery.Service) bool {
+			return (s.Kind == discovery.KindHeadless) != (own.Kind == discovery.KindHeadless)
+		}},
 		{ConflictPort, "ports", func(s *discovery.Service) bool { return !samePorts(s, own) }},
 		{ConflictAffinity, "session affinity", func(s *discovery.Service) bool { return s.ClientAffinity != own.ClientAffinity }},
 	} {

@@ -1,6 +1,7 @@
-// Package export turns the Kubernetes objects around one Service into the
-// record that other clusters see: is it exported, how many endpoints are ready
-// in which zone, and at which gateway can it be reached.
+// Package export turns the Kubernetes objects around one Service, or Istio's
+// around a service that is outside of the cluster, into the record that other
+// clusters see: is it exported, how many endpoints are ready in which zone, and
+// at which gateway can it be reached.
 //
 // It is pure: no I/O, no goroutine, no clock, no logger. It does not know
 // where the objects come from (informers in discovery/kube, files in
@@ -28,6 +29,8 @@
 //	Ingress        namespace, name, deletionTimestamp, spec but for paths and
 //	               secrets, status.loadBalancer
 //	Gateway API    the types of gatewayapi.go
+//	ServiceEntry,  the types of serviceentry.go, with annotations isthmus.dev/*
+//	WorkloadEntry  and that of Istio's health checks
 //
 // With isthmus.dev/check also a Service's spec.selector, and a slice's name.
 package export

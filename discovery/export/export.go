@@ -29,6 +29,9 @@ type Options struct {
 	// PodCIDRs and ServiceCIDRs are refused as gateway addresses: nobody
 	// outside the cluster's network reaches them.
 	PodCIDRs, ServiceCIDRs []netip.Prefix
+	// Zones are where hosts of ServiceEntries are names of services, lower case
+	// and without dots around them; none is [DefaultZone].
+	Zones []string
 	// AllowLoopback admits 127.0.0.0/8 and ::1, for demonstrations and tests
 	// whose clusters all live on one machine.
 	AllowLoopback bool
@@ -107,7 +110,8 @@ const (
 // nobody wants it to be, from those that its owner should be told of.
 func Intended(reason string) bool {
 	switch reason {
-	case ReasonNoService, ReasonBeingDeleted, ReasonNotDeclared, ReasonOptedOut, ReasonNotShared, ReasonKubernetes:
+	case ReasonNoService, ReasonBeingDeleted, ReasonNotDeclared, ReasonOptedOut, ReasonNotShared, ReasonKubernetes,
+		ReasonNoEntry, ReasonEntryDeleted, ReasonNotVisible, ReasonNoEndpoints:
 		return true
 	}
 	return false
@@ -144,21 +148,26 @@ func Build(in Input) Result {
 	ports := b.ports(out.Kind)
 	b.gateways(out, ports, endpoints)
 	out.Ports = modelPorts(ports)
-	// Everything above keeps the bounds, so this is a net for mistakes here:
-	// a record that others refuse must not leave the cluster.
-	if err := out.Validate(); err != nil {
-		b.problem("%v", err)
-		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
-	}
-	if over := serviceBytes(out) - maxRecordBytes; over > 0 && len(out.Endpoints) > 0 {
-		out.Endpoints = subset(out.Endpoints, max(endpointBytes(out.Endpoints)-over, 0))
-	}
-	if n := serviceBytes(out); n > maxRecordBytes {
-		b.problem("the record takes up to %d octets, at most %d are allowed: name fewer aliases or ports", n, maxRecordBytes)
-		return Result{Reason: ReasonBeyondBounds, Problems: b.problems}
+	if reason := b.beyond(out); reason != "" {
+		return Result{Reason: reason, Problems: b.problems}
 	}
 	check := b.check(endpoints)
 	return Result{Service: out, Check: check, Awaits: b.awaits, Problems: b.problems}
+}
+
+// beyond says why the record can't leave the cluster, "" if it can. Everything
+// before keeps the bounds, so the first is a net for mistakes here.
+func (b *builder) beyond(out *discovery.Service) string {
+	if err := out.Validate(); err != nil {
+		b.problem("%v", err)
+		return ReasonBeyondBounds
+	}
+	giveWay(out)
+	if n := serviceBytes(out); n > maxRecordBytes {
+		b.problem("the record takes up to %d octets, at most %d are allowed: name fewer aliases or ports", n, maxRecordBytes)
+		return ReasonBeyondBounds
+	}
+	return ""
 }
 
 // builder is one run of Build.

@@ -279,6 +279,7 @@ func TestConflict(t *testing.T) {
 		{"as old: by name", record(3, port), export.ConflictPort, "east"},
 		{"of unknown age", record(0, port), export.ConflictPort, "west"},
 		{"type comes first", record(5, port, kind, affinity), export.ConflictType, "west"},
+		{"VMs there, Pods here", record(5, func(s *discovery.Service) { s.Kind = discovery.KindExternal }), "", ""},
 		{"affinity", record(5, affinity), export.ConflictAffinity, "west"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

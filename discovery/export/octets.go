@@ -101,3 +101,11 @@ func within(most int, gateways []discovery.Gateway) []discovery.Gateway {
 	}
 	return gateways
 }
+
+// giveWay lets endpoints go for what is beyond the bound: of many one more or
+// less plays no role, while aliases and ports can't be left out.
+func giveWay(s *discovery.Service) {
+	if over := serviceBytes(s) - maxRecordBytes; over > 0 && len(s.Endpoints) > 0 {
+		s.Endpoints = subset(s.Endpoints, max(endpointBytes(s.Endpoints)-over, 0))
+	}
+}

@@ -14,5 +14,6 @@ func Recount(record *discovery.Service, endpoints []discovery.Endpoint) {
 	record.Counts = countZones(all)
 	if record.Endpoints != nil {
 		record.Endpoints = carry(all, record.Kind)
+		giveWay(record)
 	}
 }

@@ -61,7 +61,7 @@ type Config struct {
 	Identity string
 
 	// DiscoverEvery is how often to look which of the optional kinds
-	// (ServiceExport, Ingress, Gateway API) are there and may be read; 0 means
+	// (ServiceExport, Ingress, Gateway API, Istio's) are there and may be read; 0 means
 	// 30 s.
 	DiscoverEvery time.Duration
 

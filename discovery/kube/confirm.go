@@ -74,10 +74,17 @@ type look struct {
 	services map[discovery.Key]*corev1.Service
 	slices   map[discovery.Key][]*discoveryv1.EndpointSlice
 	exports  map[discovery.Key]*export.Export
+	outside
 }
 
 func (l *look) build(key discovery.Key, options export.Options) export.Result {
-	return export.Build(export.Input{Service: l.services[key], Slices: l.slices[key], Export: l.exports[key], Opts: options})
+	result := export.Build(export.Input{Service: l.services[key], Slices: l.slices[key], Export: l.exports[key], Opts: options})
+	if result.Service == nil {
+		if entry := l.outside.build(key, options); entry.Service != nil {
+			return entry
+		}
+	}
+	return result
 }
 
 // lookAgain lists everything and keeps what is about the named Services.
@@ -111,6 +118,9 @@ func (s *Source) lookAgain(ctx context.Context, keys []discovery.Key) (*look, er
 	})
 	if err != nil {
 		return nil, fmt.Errorf("endpointslices: %w", err)
+	}
+	if l.outside, err = s.lookOutside(ctx, wanted); err != nil {
+		return nil, err
 	}
 	return l, s.lookAtExports(ctx, l, wanted)
 }

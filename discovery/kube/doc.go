@@ -1,8 +1,8 @@
 // Package kube is the source of a cluster's part of the table in Kubernetes:
 // informers on Services, EndpointSlices and Nodes, and on ServiceExports,
-// Ingresses and the Gateway API where the cluster has them, feed one worker,
-// which makes each changed Service's record with discovery/export and hands
-// what differs to its caller. What became of Services is told to their owners
+// Ingresses, the Gateway API and Istio's ServiceEntries where the cluster has
+// them, feed one worker, which makes each changed service's record with
+// discovery/export and hands what differs to its caller. What became of Services is told to their owners
 // by conditions and Events. It also holds what publishing needs from
 // the API server: the Lease that elects one publisher of a cluster's watchers,
 // and the ConfigMap that keeps the publisher's epoch.

@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/isthmus-dns/isthmus/discovery/export"
 )
 
 // The reasons of Events on Services.
@@ -49,23 +51,42 @@ func notes(v *verdict, reached bool, conflict, message string) []note {
 // maxEventText is what an Event's message may have (core/v1: 1024 octets).
 const maxEventText = 1024
 
-// writeEvent makes an Event about a Service. Its name is made of what it says:
+// about is the object that a verdict is about, if it is there.
+func (w *watch) about(key cache.ObjectName) (corev1.ObjectReference, bool) {
+	if at, ok := isEntry(key); ok {
+		e := w.kinds.entry(at)
+		version := w.kinds.entries.using.Load()
+		if e == nil || version == nil {
+			return corev1.ObjectReference{}, false
+		}
+		return corev1.ObjectReference{
+			APIVersion: export.IstioGroup + "/" + *version, Kind: "ServiceEntry", Namespace: e.Namespace, Name: e.Name, UID: e.UID,
+		}, true
+	}
+	svc := w.informers.service(key)
+	if svc == nil {
+		return corev1.ObjectReference{}, false
+	}
+	return corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: svc.Namespace, Name: svc.Name, UID: svc.UID}, true
+}
+
+// writeEvent makes an Event about an object. Its name is made of what it says:
 // a leader that follows another says nothing a second time while the first
 // Event is there (an hour, by the API server's default).
-func (s *Source) writeEvent(ctx context.Context, svc *corev1.Service, n note) error {
+func (s *Source) writeEvent(ctx context.Context, about corev1.ObjectReference, n note) error {
 	text := n.text
 	if len(text) > maxEventText {
 		text = strings.ToValidUTF8(text[:maxEventText], "")
 	}
-	sum := sha256.Sum256([]byte(string(svc.UID) + "\x00" + n.reason + "\x00" + text))
+	sum := sha256.Sum256([]byte(string(about.UID) + "\x00" + n.reason + "\x00" + text))
 	now := metav1.Now()
-	name := svc.Name
+	name := about.Name
 	if most := 253 - 1 - 16; len(name) > most {
 		name = name[:most]
 	}
-	_, err := s.cfg.Client.CoreV1().Events(svc.Namespace).Create(ctx, &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: svc.Namespace, Name: name + "." + hex.EncodeToString(sum[:8])},
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: svc.Namespace, Name: svc.Name, UID: svc.UID},
+	_, err := s.cfg.Client.CoreV1().Events(about.Namespace).Create(ctx, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: about.Namespace, Name: name + "." + hex.EncodeToString(sum[:8])},
+		InvolvedObject: about,
 		Type:           n.kind, Reason: n.reason, Message: text,
 		Source:         corev1.EventSource{Component: "isthmus-watcher"},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,

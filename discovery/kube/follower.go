@@ -194,7 +194,7 @@ func (f *follower) permit(yes bool, err error) {
 		f.source.log.Error("kind may not be listed, and it says what is exported: nothing is published until the ClusterRole "+
 			"isthmus-watcher allows list and watch (deploy/base/rbac.yaml)", slog.String("kind", f.kind.String()), slog.Any("error", err))
 	case !yes && !f.forbidden:
-		f.source.log.Warn("kind may not be listed, going on without it: for gateways that come from it, let the ClusterRole "+
+		f.source.log.Warn("kind may not be listed, going on without it: for gateways and services that come from it, let the ClusterRole "+
 			"isthmus-watcher list and watch it (deploy/base/rbac.yaml)", slog.String("kind", f.kind.String()), slog.Any("error", err))
 	}
 	f.forbidden = !yes

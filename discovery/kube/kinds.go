@@ -27,6 +27,7 @@ type kinds struct {
 	refers func(export.From, export.Object) bool
 
 	exports, ingresses, classes, ranges, gateways, grants *follower
+	entries, workloads                                    *follower
 	routes                                                []*follower
 }
 
@@ -66,6 +67,8 @@ func (s *Source) kinds(enqueue func(cache.ObjectName), refers func(export.From, 
 			group: export.GatewayGroup, resource: "referencegrants", versions: []string{"v1", "v1beta1"},
 			trim: slim((*export.ReferenceGrant).Bound), indexers: cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}, changed: k.grantChanged,
 		},
+		serviceEntries(&s.cfg.Options, k.entryChanged),
+		workloadEntries(k.workloadChanged),
 	}
 	for _, r := range routeKinds {
 		all = append(all, &kind{
@@ -77,7 +80,8 @@ func (s *Source) kinds(enqueue func(cache.ObjectName), refers func(export.From, 
 	}
 	k.optionals = s.optionals(all...)
 	f := k.followers
-	k.exports, k.ingresses, k.classes, k.ranges, k.gateways, k.grants, k.routes = f[0], f[1], f[2], f[3], f[4], f[5], f[6:]
+	k.exports, k.ingresses, k.classes, k.ranges, k.gateways, k.grants = f[0], f[1], f[2], f[3], f[4], f[5]
+	k.entries, k.workloads, k.routes = f[6], f[7], f[8:]
 	return k
 }
 

@@ -34,7 +34,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			counter("watch_errors_total", "Lists and watches that ended with an error, by resource."), []string{"resource"}),
 		forbidden: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "isthmus", Subsystem: "kube", Name: "forbidden",
-			Help: "1 for a kind that the watcher is not allowed to list: gateways that come from it are not known; the log says what to do.",
+			Help: "1 for a kind that the watcher is not allowed to list: gateways and services that come from it are not known; the log says what to do.",
 		}, []string{"resource"}),
 		conflicts: gauge("conflict_services", "Services that other clusters export with another type, other ports or another session affinity; 0 in replicas that do not lead."),
 		reports: prometheus.NewCounterVec(

@@ -54,6 +54,8 @@ func TestRights(t *testing.T) {
 		{"HTTP routes", "gateway.networking.k8s.io", "httproutes", "", "", []string{"list", "watch"}},
 		{"UDP routes", "gateway.networking.k8s.io", "udproutes", "", "", []string{"list", "watch"}},
 		{"reference grants", "gateway.networking.k8s.io", "referencegrants", "", "", []string{"list", "watch"}},
+		{"service entries", "networking.istio.io", "serviceentries", "", "", []string{"list", "watch"}},
+		{"workload entries", "networking.istio.io", "workloadentries", "", "", []string{"list", "watch"}},
 		{"pods", "", "pods", "", "", nil},
 		{"token requests", "", "serviceaccounts/token", namespace, "isthmus-watcher", nil},
 		{"roles", "rbac.authorization.k8s.io", "roles", namespace, "", nil},

@@ -66,6 +66,9 @@ func (w *watch) learnNetworks(nodes []*corev1.Node) {
 	for key := range w.sent {
 		w.queue.Add(key)
 	}
+	for _, e := range w.kinds.entries.all() { // one of which no endpoint could be used is not sent
+		w.kinds.entryChanged(e)
+	}
 	w.source.log.Debug("own networks", slog.String("pods", prefixText(pods)), slog.String("services", prefixText(services)))
 }
 

@@ -170,8 +170,8 @@ func (r *reporter) condition(ctx context.Context, w *watch, key cache.ObjectName
 
 // events says what is new of a Service.
 func (r *reporter) events(ctx context.Context, w *watch, key cache.ObjectName, all []note) bool {
-	svc := w.informers.service(key)
-	if svc == nil {
+	about, ok := w.about(key)
+	if !ok {
 		return true
 	}
 	said := r.told[key]
@@ -187,7 +187,7 @@ func (r *reporter) events(ctx context.Context, w *watch, key cache.ObjectName, a
 		if t := r.turn(key, writesEvents); t != turnNow {
 			return t == turnLater
 		}
-		if !r.written(r.source.writeEvent(ctx, svc, n), writesEvents, key) {
+		if !r.written(r.source.writeEvent(ctx, about, n), writesEvents, key) {
 			return !r.failing
 		}
 		said[n.reason] = n.text

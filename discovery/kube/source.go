@@ -64,6 +64,8 @@ type watch struct {
 	cluster [sha256.Size]byte                      // of the cluster's record
 	sent    map[cache.ObjectName][sha256.Size]byte // of each exported Service
 	trouble map[cache.ObjectName]string            // what was last logged of a Service
+	// holders are who has the names that ServiceEntries claim.
+	holders map[cache.ObjectName]holder
 	// setTrouble is what was last logged of gateway sets.
 	setTrouble string
 }
@@ -75,6 +77,7 @@ func (s *Source) watch() (*watch, error) {
 		queue:   workqueue.NewTyped[cache.ObjectName](),
 		sent:    map[cache.ObjectName][sha256.Size]byte{},
 		trouble: map[cache.ObjectName]string{},
+		holders: map[cache.ObjectName]holder{},
 	}
 	var err error
 	if w.informers, err = s.informers(w.queue.Add); err != nil {
@@ -130,6 +133,11 @@ func (w *watch) whole() discovery.Update {
 			w.look(name, &u)
 		}
 	}
+	for _, name := range w.kinds.claimed() {
+		if w.informers.service(name) == nil { // else it was looked at with its Service
+			w.look(name, &u)
+		}
+	}
 	w.count()
 	return u
 }
@@ -146,6 +154,9 @@ func (w *watch) look(key cache.ObjectName, u *discovery.Update) {
 	result := export.Build(in)
 	w.tell(key, result)
 	w.source.verdicts.note(key, verdictOf(&in, result))
+	if entry := w.entry(key, result.Service != nil); entry.Service != nil {
+		result = entry
+	}
 	before, had := w.sent[key]
 	if result.Service == nil {
 		if had {
@@ -170,17 +181,22 @@ func (w *watch) tell(key cache.ObjectName, result export.Result) {
 	if result.Service == nil && !export.Intended(result.Reason) {
 		text = strings.TrimSuffix("not exported: "+result.Reason+"; "+text, "; ")
 	}
+	w.log("Service", key, key.Name, text)
+}
+
+// log says what is wrong with an object, once until it changes.
+func (w *watch) log(kind string, key cache.ObjectName, name, text string) {
 	if text == w.trouble[key] {
 		return
 	}
+	about := []any{slog.String("namespace", key.Namespace), slog.String("name", name)}
 	if text == "" {
 		delete(w.trouble, key)
-		w.source.log.Info("Service has no problem any more", slog.String("namespace", key.Namespace), slog.String("name", key.Name))
+		w.source.log.Info(kind+" has no problem any more", about...)
 		return
 	}
 	w.trouble[key] = text
-	w.source.log.Warn("Service has a problem",
-		slog.String("namespace", key.Namespace), slog.String("name", key.Name), slog.String("problem", text))
+	w.source.log.Warn(kind+" has a problem", append(about, slog.String("problem", text))...)
 }
 
 func (w *watch) count() {

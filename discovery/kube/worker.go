@@ -20,9 +20,12 @@ func (w *watch) work(emit func(discovery.Update)) {
 		}
 		var u discovery.Update
 		for _, key := range batch {
-			if key == clusterRecord {
+			switch at, entry := isEntry(key); {
+			case key == clusterRecord:
 				u.Cluster = w.clusterRecord()
-			} else {
+			case entry:
+				w.lookAtEntry(key, at)
+			default:
 				w.look(key, &u)
 			}
 		}

@@ -71,9 +71,12 @@ func newFinder(f *facts, records []*discovery.Cluster, lookup hostAddrs) finder 
 }
 
 // service finds the way to a service of cluster c: its own addresses in the
-// viewer's cluster, its endpoints on a shared network, else its gateways.
+// viewer's cluster, its endpoints on a shared network, else its gateways. What
+// stands outside of its cluster and has host names only, is behind gateways for
+// its own cluster, too.
 func (f *finder) service(c *discovery.Cluster, s *discovery.Service) addresses {
-	if f.view.Cluster != "" && f.view.Cluster == c.Name {
+	named := s.Kind == discovery.KindExternal && len(s.Endpoints) == 0 && len(s.Gateways) > 0
+	if f.view.Cluster != "" && f.view.Cluster == c.Name && !named {
 		addrs := s.ClusterIPs
 		if s.Kind != discovery.KindClusterIP || len(addrs) == 0 {
 			addrs = readyEndpoints(s)

@@ -30,6 +30,13 @@ func TestReachService(t *testing.T) {
 	named.Gateways = []discovery.Gateway{{Hostname: "lb.example.net", Port: 443, Kind: discovery.GatewayLoadBalancer}}
 	both := service("ns", "svc", 1, 1)
 	both.Gateways = append([]discovery.Gateway{gateway(8443, "192.0.2.1", "192.0.2.1", "2001:db8::1")}, named.Gateways...)
+	outside := service("ns", "svc", 1, 2)
+	outside.Kind, outside.Endpoints = discovery.KindExternal, headless.Endpoints
+	outside.Gateways = []discovery.Gateway{gateway(0, "10.9.0.1")}
+	outsideByName := service("ns", "svc", 1, 1)
+	outsideByName.Kind, outsideByName.Gateways = discovery.KindExternal, []discovery.Gateway{{Hostname: "db.example.net", Kind: discovery.GatewayStatic}}
+	outsideGone := service("ns", "svc", 0, 0)
+	outsideGone.Kind = discovery.KindExternal
 	inSet := service("ns", "svc", 1, 1)
 	inSet.GatewaySet = "other"
 
@@ -54,6 +61,13 @@ func TestReachService(t *testing.T) {
 		{"own ClusterIPs", west, plain, unknown, locality.ByService, []string{"10.9.1.1"}, []string{"fd00::1"}, 80},
 		{"own headless", west, headless, unknown, locality.ByService, []string{"10.9.0.1"}, nil, 80},
 		{"own without address", west, service("ns", "svc", 1, 1), unknown, locality.NoAddress, nil, nil, 80},
+		{"own machines", west, outside, unknown, locality.ByService, []string{"10.9.0.1"}, nil, 80},
+		{"own, by name", west, outsideByName, known, locality.ByGateway, []string{"198.51.100.1"}, nil, 80},
+		{"own, by a name that is not known yet", west, outsideByName, unknown, locality.Unresolved, nil, nil, 80},
+		{"own, without machines", west, outsideGone, unknown, locality.NoAddress, nil, nil, 80},
+		{"another's machines", east, outside, unknown, locality.ByGateway, []string{"10.9.0.1"}, nil, 80},
+		{"another's, by name", east, outsideByName, known, locality.ByGateway, []string{"198.51.100.1"}, nil, 80},
+		{"another's machines on a shared network", networked, outside, unknown, locality.ByEndpoint, []string{"10.9.0.1"}, nil, 80},
 		{"shared network", networked, shared, unknown, locality.ByEndpoint, []string{"10.9.0.1"}, nil, 80},
 		{"shared network without endpoints", networked, plain, unknown, locality.ByGateway, []string{"192.0.2.9"}, nil, 15443},
 		{"gateway set", east, plain, unknown, locality.ByGateway, []string{"192.0.2.8"}, nil, 15443},
@@ -110,4 +124,15 @@ func TestReachHost(t *testing.T) {
 	require.False(t, got.reach.OK())
 	_, found = ways.host(flat, s, "c", &service)
 	require.False(t, found)
+}
+
+// TestZonesOfWhatIsOutside: what has a host name only has no endpoints whose
+// zones could be asked for, but those that are counted.
+func TestZonesOfWhatIsOutside(t *testing.T) {
+	s := service("ns", "svc", 1, 1)
+	s.Kind, s.Counts = discovery.KindExternal, []discovery.ZoneCount{{Zone: "z", Ready: 1, Total: 1}}
+	c := discovery.Candidate{Cluster: "west", Service: s}
+	named := byEndpoints(&View{Cluster: "west"}, &addresses{reach: locality.ByGateway}, c)
+	require.Contains(t, zonesOf(s, "home", named), "z")
+	require.True(t, byEndpoints(&View{Cluster: "west"}, &addresses{reach: locality.ByService}, c))
 }

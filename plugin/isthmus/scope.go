@@ -241,8 +241,11 @@ func sortedScopes(of map[string][]int) []scopeMembers {
 
 // byEndpoints tells whether a candidate is answered by its endpoints.
 func byEndpoints(view *View, way *addresses, c discovery.Candidate) bool {
-	if way.reach == locality.ByEndpoint {
+	switch way.reach {
+	case locality.ByEndpoint:
 		return true
+	case locality.ByGateway:
+		return false
 	}
 	ownAddress := c.Service.Kind == discovery.KindClusterIP && len(c.Service.ClusterIPs) > 0
 	return view.Cluster != "" && c.Cluster == view.Cluster && !ownAddress

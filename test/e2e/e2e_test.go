@@ -32,6 +32,7 @@ func TestThreeClusters(t *testing.T) {
 		{"LeadersKilled", testLeadersKilled, false},
 		{"APIServerAway", testAPIServerAway, true},
 		{"ServiceExportInstalledLater", testServiceExport, true},
+		{"ServiceEntry", testServiceEntry, true},
 		{"NoRights", testNoRights, true},
 		{"OneNetworkTwice", testOverlap, true},
 	} {

@@ -109,6 +109,9 @@ type KubernetesSource struct {
 	// Namespace holds the Lease and the state of the watchers; empty is the
 	// Pod's own namespace.
 	Namespace string
+	// Zones are where hosts of ServiceEntries are names of services, lower case
+	// and without a dot at the end; none is export.DefaultZone.
+	Zones []string
 }
 
 // ManifestSource is a folder of Kubernetes YAML.

@@ -20,7 +20,7 @@ cluster: west
 network: vpc-1
 locality: us-west1/us-west1-a
 source:
-  kubernetes: {kubeconfig: kube.conf, context: west, namespace: isthmus}
+  kubernetes: {kubeconfig: kube.conf, context: west, namespace: isthmus, zones: [global, Mesh.Example.]}
   export: all
 gateways:
   - name: default
@@ -49,7 +49,7 @@ func TestWhole(t *testing.T) {
 		Clusterset: "prod", Cluster: "west", Network: "vpc-1",
 		Locality: discovery.Locality{Region: "us-west1", Zone: "us-west1-a"},
 		Source: Source{
-			Kubernetes: &KubernetesSource{Kubeconfig: "conf/kube.conf", Context: "west", Namespace: "isthmus"},
+			Kubernetes: &KubernetesSource{Kubeconfig: "conf/kube.conf", Context: "west", Namespace: "isthmus", Zones: []string{"global", "mesh.example"}},
 			Export:     ExportAll,
 		},
 		Gateways: []Gateway{
@@ -238,6 +238,7 @@ watcher.yaml:1: tls is missing: add tls: {cert: FILE, key: FILE, ca: FILE}, or i
 				"watcher.yaml:8: gateways[2].gateway: source.manifests reads none: give addresses, hostname or service",
 		},
 		{"unknown export", "clusterset: prod\ncluster: west\ninsecure: true\nsource:\n  manifests: {dir: a}\n  export: some", `watcher.yaml:6: source.export: unknown value "some": want one of declared, all`},
+		{"bad zone", "clusterset: prod\ncluster: west\ninsecure: true\nsource: {kubernetes: {zones: [\"*.global\", global]}}", `watcher.yaml:4: source.kubernetes.zones[0]: "*.global" is not a DNS zone, as in global`},
 		{"misspelt source", "clusterset: prod\ncluster: west\ninsecure: true\nsource: {kubernets: {}}", `watcher.yaml:4: unknown field "kubernets" in source: did you mean "kubernetes"?`},
 		{"no key", "clusterset: prod\ncluster: west\nsource: {kubernetes: {}}\ntls: {cert: a, ca: b}", "watcher.yaml:4: tls.key is missing: add key: FILE"},
 		{"bad names", "clusterset: Prod\ncluster: us.west\nsource: {kubernetes: {}}\ninsecure: true", `watcher.yaml:1: clusterset: "Prod" is not a lower-case DNS label (a-z, 0-9 and inner '-')

@@ -24,6 +24,8 @@ const (
 	maxFile = 1 << 20
 	// maxJoin: some of these must answer; gossip finds the others.
 	maxJoin = 1024
+	// maxZones: each host of a ServiceEntry is compared with each.
+	maxZones = 16
 	// maxSiblings: a cluster has two or three watchers, and a name may stand
 	// for all.
 	maxSiblings = 16
@@ -170,6 +172,7 @@ func (d *decoder) source(s *Source, n *yaml.Node, path string) {
 				field{"kubeconfig", d.path(&s.Kubernetes.Kubeconfig)},
 				field{"context", d.text(&s.Kubernetes.Context, notEmpty)},
 				field{"namespace", d.text(&s.Kubernetes.Namespace, discovery.ValidLabel)},
+				field{"zones", func(n *yaml.Node, path string) { d.list(n, path, maxZones, d.zone(&s.Kubernetes.Zones)) }},
 			)
 		}},
 		field{"manifests", func(n *yaml.Node, path string) {

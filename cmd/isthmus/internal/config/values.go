@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -28,6 +29,30 @@ func (d *decoder) text(to *string, valid func(string) error) read {
 		}
 		*to = s
 	}
+}
+
+// zone reads a DNS zone, as a Corefile has it.
+func (d *decoder) zone(to *[]string) read {
+	return func(n *yaml.Node, path string) {
+		text := ""
+		d.text(&text, validZone)(n, path)
+		if text != "" {
+			*to = append(*to, strings.ToLower(strings.TrimSuffix(text, ".")))
+		}
+	}
+}
+
+func validZone(text string) error {
+	zone := strings.ToLower(strings.TrimSuffix(text, "."))
+	if len(zone) > 253 {
+		return errors.New("is longer than a DNS name")
+	}
+	for label := range strings.SplitSeq(zone, ".") {
+		if discovery.ValidLabel(label) != nil {
+			return errors.New("is not a DNS zone, as in global")
+		}
+	}
+	return nil
 }
 
 // file reads a file name; a relative one starts at the configuration's folder.

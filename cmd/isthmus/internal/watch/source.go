@@ -39,6 +39,9 @@ func (w *Watcher) newSource(o Options, member string) (source, error) {
 		NodeAddresses: w.config.Source.Nodes,
 		AllowLoopback: o.AllowLoopback,
 	}
+	if k := w.config.Source.Kubernetes; k != nil {
+		options.Zones = k.Zones
+	}
 	if w.config.Source.Manifests != nil {
 		return w.newManifests(options)
 	}
