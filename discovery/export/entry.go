@@ -17,8 +17,8 @@ import (
 const (
 	ReasonNoEntry       = "no ServiceEntry claims the name"
 	ReasonOtherSpace    = "a ServiceEntry may only have names of its own namespace"
+	ReasonNoClaim       = "no host of it is NAME.NAMESPACE.ZONE in a zone that source.kubernetes.zones of watcher.yaml names"
 	ReasonEntryDeleted  = "the ServiceEntry is being deleted"
-	ReasonNotVisible    = "exportTo keeps it from other namespaces, so from other clusters too"
 	ReasonNoEndpoints   = "it names no endpoints: its hosts are looked up and not served"
 	ReasonResolution    = "resolution NONE has no endpoints: write STATIC, or DNS for host names"
 	ReasonNoneUsable    = "none of its endpoints can be used"
@@ -88,26 +88,17 @@ func buildEntry(e *ServiceEntry, in *EntryInput) Result {
 	return b.build(in)
 }
 
-// undeclared says why the ServiceEntry is not to be exported; "" when it is. A
-// host in a served zone with endpoints behind it says that it shall be.
+// undeclared says why the ServiceEntry is not to be exported; "" when it is.
 func (b *entryBuilder) undeclared() string {
 	e := b.entry
-	visible := len(e.Spec.ExportTo) == 0 || slices.Contains(e.Spec.ExportTo, "*")
-	if text, set := e.Annotations[AnnotationExport]; set {
-		yes, err := strconv.ParseBool(strings.TrimSpace(text))
-		switch {
-		case err != nil:
-			return ReasonUnreadable
-		case !yes:
-			return ReasonOptedOut
-		}
-		visible = true
-	}
+	yes, err := strconv.ParseBool(strings.TrimSpace(e.Annotations[AnnotationExport]))
 	switch {
+	case err != nil:
+		return ReasonUnreadable
+	case !yes:
+		return ReasonOptedOut
 	case e.DeletionTimestamp != nil:
 		return ReasonEntryDeleted
-	case !visible:
-		return ReasonNotVisible
 	case len(e.Spec.Endpoints) == 0 && e.Spec.WorkloadSelector == nil:
 		return ReasonNoEndpoints
 	case e.Spec.Resolution == "" || e.Spec.Resolution == "NONE":

@@ -37,9 +37,13 @@ func anyEntry(t *rapid.T, name string) *export.ServiceEntry {
 		Namespace: rapid.SampledFrom([]string{"production", "production", "shop"}).Draw(t, "namespace"), Name: name,
 		CreationTimestamp: metav1.Unix(rapid.Int64Range(0, 2).Draw(t, "age"), 0),
 		Annotations: map[string]string{
-			export.AnnotationCheck: rapid.SampledFrom([]string{"none", "tcp", "http:a/x", "tls:443", "?"}).Draw(t, "check"),
+			export.AnnotationExport: rapid.SampledFrom([]string{"true", "true", "true", "false", "?"}).Draw(t, "export"),
+			export.AnnotationCheck:  rapid.SampledFrom([]string{"none", "tcp", "http:a/x", "tls:443", "?"}).Draw(t, "check"),
 		},
 	}}
+	if rapid.IntRange(0, 5).Draw(t, "declared?") == 0 {
+		delete(e.Annotations, export.AnnotationExport)
+	}
 	if rapid.Bool().Draw(t, "gateway?") {
 		e.Annotations[export.AnnotationGateway] = strings.Join(rapid.SliceOfN(anyIP, 0, 70).Draw(t, "gateway"), ",")
 	}
@@ -47,7 +51,6 @@ func anyEntry(t *rapid.T, name string) *export.ServiceEntry {
 		Hosts:      rapid.SliceOfN(rapid.SampledFrom([]string{"billing.production.global", "user.shop.global", "x.example.com", "*.global", "\xff.global"}), 0, 4).Draw(t, "hosts"),
 		Location:   rapid.SampledFrom([]string{"", "MESH_EXTERNAL", "MESH_INTERNAL", "?"}).Draw(t, "location"),
 		Resolution: rapid.SampledFrom([]string{"STATIC", "STATIC", "DNS", "DNS_ROUND_ROBIN", "NONE", ""}).Draw(t, "resolution"),
-		ExportTo:   rapid.SliceOfN(rapid.SampledFrom([]string{".", "*", "~", "shop"}), 0, 2).Draw(t, "exportTo"),
 	}
 	for range rapid.IntRange(0, 40).Draw(t, "ports") {
 		e.Spec.Ports = append(e.Spec.Ports, export.EntryPort{

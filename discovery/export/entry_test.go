@@ -20,7 +20,8 @@ import (
 func entry(t testing.TB, spec string, annotations ...string) *export.ServiceEntry {
 	t.Helper()
 	e := &export.ServiceEntry{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "production", Name: "billing", CreationTimestamp: metav1.NewTime(created), Annotations: map[string]string{},
+		Namespace: "production", Name: "billing", CreationTimestamp: metav1.NewTime(created),
+		Annotations: map[string]string{export.AnnotationExport: "true"},
 	}}
 	require.NoError(t, yaml.UnmarshalStrict([]byte(spec), &e.Spec))
 	if e.Spec.Hosts == nil {
@@ -195,18 +196,6 @@ func TestServiceEntry(t *testing.T) {
 			spec:        outside + http8080 + "endpoints: [{address: 192.0.2.20}]",
 			annotations: []string{export.AnnotationExport, "maybe"}, reason: export.ReasonUnreadable,
 		},
-		"for its own namespace": {
-			spec: outside + http8080 + "exportTo: ['.']\nendpoints: [{address: 192.0.2.20}]", reason: export.ReasonNotVisible,
-		},
-		"for everybody": {
-			spec: outside + http8080 + "exportTo: [shop, '*']\nendpoints: [{address: 192.0.2.20}]",
-			want: "http/tcp:8080 =1/1 +192.0.2.20@ via 192.0.2.20",
-		},
-		"for its own namespace, and exported": {
-			spec:        outside + http8080 + "exportTo: ['.']\nendpoints: [{address: 192.0.2.20}]",
-			annotations: []string{export.AnnotationExport, "true"},
-			want:        "http/tcp:8080 =1/1 +192.0.2.20@ via 192.0.2.20",
-		},
 		"another namespace's name": {
 			spec:   "hosts: [billing.shop.global]\n" + outside + http8080 + "endpoints: [{address: 192.0.2.20}]",
 			reason: export.ReasonNoEntry,
@@ -323,6 +312,7 @@ func TestClaims(t *testing.T) {
 		"b_x.production.global":                            "",
 	} {
 		e := &export.ServiceEntry{Spec: export.ServiceEntrySpec{Hosts: []string{host, host}}}
+		e.Annotations = map[string]string{export.AnnotationExport: "true"}
 		claims := e.Claims(&export.Options{Zones: []string{"global", "mesh.test"}})
 		if want == "" {
 			require.Empty(t, claims, host)
@@ -334,8 +324,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestForeignName: nobody takes another namespace's name, and whoever only wants
-// to look it up is not told off.
+// TestForeignName: nobody takes another namespace's name.
 func TestForeignName(t *testing.T) {
 	const foreign = "hosts: [user.shop.global]\n" + outside + http8080
 	ask := func(e *export.ServiceEntry) export.EntryResult {
@@ -345,9 +334,20 @@ func TestForeignName(t *testing.T) {
 	require.Equal(t, export.ReasonOtherSpace, ask(e).Reason)
 	require.False(t, export.Intended(export.ReasonOtherSpace))
 	require.Empty(t, e.Own(&export.Options{}))
-	looked := ask(entry(t, foreign))
-	require.Equal(t, export.ReasonNoEndpoints, looked.Reason)
-	require.True(t, export.Intended(looked.Reason))
+}
+
+// TestServiceEntryOfAMesh: one that leads a mesh's sidecars to another cluster
+// looks like one to be exported, and is none.
+func TestServiceEntryOfAMesh(t *testing.T) {
+	e := entry(t, internal+http8080+"endpoints: [{address: 192.0.2.20, ports: {http: 15443}}]")
+	delete(e.Annotations, export.AnnotationExport)
+	require.False(t, e.Declared())
+	require.Empty(t, e.Claims(&export.Options{}))
+	got := buildEntry(export.Options{All: true}, nil, e)
+	require.Nil(t, got.Service)
+	require.Equal(t, export.ReasonNoEntry, got.Reason)
+	e.Bound(&export.Options{})
+	require.Empty(t, e.Spec, "nothing of it is kept")
 }
 
 // TestOldestServiceEntryWins: of those that can be exported.
@@ -414,12 +414,9 @@ func TestHugeServiceEntry(t *testing.T) {
 		e.Spec.Endpoints = append(e.Spec.Endpoints, export.Workload{Address: fmt.Sprintf("198.51.%d.%d", i/250, i%250+1), Labels: map[string]string{"a": "b"}})
 		e.Spec.Ports = append(e.Spec.Ports, export.EntryPort{Name: fmt.Sprint("p", i), Number: int64(i + 1)})
 		e.Spec.Hosts = append(e.Spec.Hosts, fmt.Sprintf("s%d.production.global", i), "www.example.com")
-		e.Spec.ExportTo = append(e.Spec.ExportTo, fmt.Sprint("n", i))
 	}
-	e.Spec.ExportTo = append(e.Spec.ExportTo, "*")
 	e.Bound(&export.Options{})
 	require.Len(t, e.Spec.Hosts, 8)
-	require.Empty(t, e.Spec.ExportTo)
 	require.LessOrEqual(t, len(e.Spec.Endpoints), 1025)
 	require.LessOrEqual(t, len(e.Spec.Ports), 33)
 	got := buildEntry(export.Options{}, nil, e)
@@ -440,7 +437,6 @@ func TestHugeServiceEntry(t *testing.T) {
 
 	unrelated := entry(t, "hosts: [www.example.com]\n"+outside+http8080+"endpoints: [{address: 192.0.2.20}]")
 	require.Empty(t, unrelated.Spec)
-	require.Empty(t, unrelated.Annotations)
 }
 
 // TestRecordStaysShort: endpoints give way to what can't be left out, also when

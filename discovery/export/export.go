@@ -111,7 +111,7 @@ const (
 func Intended(reason string) bool {
 	switch reason {
 	case ReasonNoService, ReasonBeingDeleted, ReasonNotDeclared, ReasonOptedOut, ReasonNotShared, ReasonKubernetes,
-		ReasonNoEntry, ReasonEntryDeleted, ReasonNotVisible, ReasonNoEndpoints:
+		ReasonNoEntry, ReasonEntryDeleted:
 		return true
 	}
 	return false

@@ -52,7 +52,6 @@ type ServiceEntrySpec struct {
 	Endpoints  []Workload  `json:"endpoints"`
 	// WorkloadSelector chooses WorkloadEntries in the place of Endpoints.
 	WorkloadSelector *WorkloadSelector `json:"workloadSelector"`
-	ExportTo         []string          `json:"exportTo"`
 }
 
 // WorkloadSelector chooses by labels, of which there must be some.
@@ -102,10 +101,16 @@ type Claim struct {
 	Service Object
 }
 
-// Claims are the hosts of the form NAME.NAMESPACE.ZONE, each service once. Other
-// hosts are none of ours: outside the zones, wildcards, and those of one cluster
-// or endpoint of a service, which a mesh may want to know of.
+// Claims are the hosts of the form NAME.NAMESPACE.ZONE, each service once, of a
+// ServiceEntry that is annotated to be exported. Other hosts are none of ours:
+// outside the zones, wildcards, and those of one cluster or endpoint of a
+// service, which a mesh may want to know of. And others' ServiceEntries are not:
+// those that lead a mesh to another cluster have just such hosts, and to export
+// them would send that cluster's clients here.
 func (e *ServiceEntry) Claims(o *Options) []Claim {
+	if !e.Declared() {
+		return nil
+	}
 	var out []Claim
 	for _, host := range e.Spec.Hosts {
 		at, ok := o.service(host)
@@ -117,6 +122,13 @@ func (e *ServiceEntry) Claims(o *Options) []Claim {
 		}
 	}
 	return out
+}
+
+// Declared tells whether somebody has said that the ServiceEntry is to be
+// exported, or not to be.
+func (e *ServiceEntry) Declared() bool {
+	_, set := e.Annotations[AnnotationExport]
+	return set
 }
 
 // service reads NAME.NAMESPACE.ZONE.
@@ -196,7 +208,10 @@ func compareAge(x, y *ServiceEntry) int {
 func (e *ServiceEntry) Bound(o *Options) {
 	claims := e.Claims(o)
 	if len(claims) == 0 {
-		e.Spec, e.Annotations = ServiceEntrySpec{}, nil
+		e.Spec = ServiceEntrySpec{}
+		if !e.Declared() {
+			e.Annotations = nil
+		}
 		return
 	}
 	s := &e.Spec
@@ -210,10 +225,6 @@ func (e *ServiceEntry) Bound(o *Options) {
 		s.Endpoints[i].bound()
 		s.Endpoints[i].Labels = nil
 	}
-	if slices.Contains(s.ExportTo, "*") {
-		s.ExportTo = nil
-	}
-	s.ExportTo = cut(s.ExportTo, 1)
 	if s.WorkloadSelector != nil && len(s.WorkloadSelector.Labels) > maxSelectLabels {
 		s.WorkloadSelector.Labels = nil // one label less would choose more
 	}

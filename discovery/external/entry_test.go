@@ -20,7 +20,7 @@ func TestMachinesOfAServiceEntry(t *testing.T) {
 		WorkloadSelector: &export.WorkloadSelector{Labels: map[string]string{"app": "db"}},
 	}}
 	e.Namespace, e.Name = "vms", "db"
-	e.Annotations = map[string]string{export.AnnotationCheck: "tcp"}
+	e.Annotations = map[string]string{export.AnnotationExport: "true", export.AnnotationCheck: "tcp"}
 	var workloads []*export.WorkloadEntry
 	for i, zone := range []string{"a", "a", "b"} {
 		w := &export.WorkloadEntry{Spec: export.Workload{Address: addr(i).String(), Locality: "r/" + zone}}

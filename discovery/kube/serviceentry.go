@@ -2,6 +2,7 @@ package kube
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -129,7 +130,7 @@ func (k *kinds) entryChanged(obj any) {
 	for _, c := range e.Own(o) {
 		k.enqueue(cache.NewObjectName(c.Service.Namespace, c.Service.Name))
 	}
-	if len(e.Claims(o)) > 0 {
+	if e.Declared() {
 		k.enqueue(entryKey(e))
 	}
 }
@@ -236,7 +237,11 @@ func (w *watch) entryVerdict(e *export.ServiceEntry) *verdict {
 			told = append(told, text)
 		}
 	}
-	for _, c := range e.Claims(&w.options) {
+	claims := e.Claims(&w.options)
+	if yes, err := strconv.ParseBool(e.Annotations[export.AnnotationExport]); len(claims) == 0 && err == nil && yes {
+		tell(export.ReasonNoClaim)
+	}
+	for _, c := range claims {
 		result := w.ofEntry(e, c)
 		switch {
 		case result.Service != nil:

@@ -48,7 +48,12 @@ func init() {
 
 // outside is a ServiceEntry of a host with machines at these addresses.
 func outside(host string, addresses ...string) string {
-	text := fmt.Sprintf("spec:\n  hosts: [%s]\n  location: MESH_INTERNAL\n  resolution: STATIC\n"+
+	return "metadata:\n" + named(host, addresses...)
+}
+
+// named is the same after the beginning of its metadata.
+func named(host string, addresses ...string) string {
+	text := fmt.Sprintf("  annotations: {isthmus.dev/export: \"true\"}\nspec:\n  hosts: [%s]\n  location: MESH_INTERNAL\n  resolution: STATIC\n"+
 		"  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]\n", host)
 	if len(addresses) == 0 {
 		return text + "  workloadSelector: {labels: {app: billing}}\n"
@@ -152,16 +157,20 @@ func TestServiceEntryLifecycle(t *testing.T) {
 		{what: "is deleted", do: drop("WorkloadEntry", "vm-2"), want: ":8080"},
 		{what: "by addresses again", do: put("ServiceEntry", "production", "billing", outside(host, "192.0.2.20")), want: "+192.0.2.20:8080"},
 		{what: "another namespace claims the name", do: put("ServiceEntry", "shop", "thief", outside(host, "192.0.2.66")), want: "+192.0.2.20:8080", says: "only have names of its own namespace"},
+		{what: "one has a host of no zone", do: put("ServiceEntry", "production", "elsewhere", outside("billing.example.com", "192.0.2.68")), want: "+192.0.2.20:8080", says: "no host of it is NAME.NAMESPACE.ZONE"},
 		{what: "a younger one claims it", do: put("ServiceEntry", "production", "twin", outside(host, "192.0.2.67")), want: "+192.0.2.20:8080", says: "ServiceEntry billing is older"},
 		{what: "a Service has it", want: "Service", says: "a Service of that name is exported", do: func(w *world) {
 			w.service("production", "billing", corev1.ServiceTypeClusterIP)
 		}},
 		{what: "it is not exported any more", do: func(w *world) { w.annotate("production", "billing", nil) }, want: "+192.0.2.20:8080"},
 		{what: "the older one goes", do: drop("ServiceEntry", "billing"), want: "+192.0.2.67:8080"},
-		{what: "it is for its own namespace only", want: "absent", do: func(w *world) {
-			w.put("ServiceEntry", "production", "twin", outside(host, "192.0.2.67")+"  exportTo: ['.']\n")
+		{what: "it is not to be exported any more", want: "absent", do: func(w *world) {
+			w.put("ServiceEntry", "production", "twin", strings.Replace(outside(host, "192.0.2.67"), `"true"`, `"false"`, 1))
 		}},
-		{what: "it is for all", do: put("ServiceEntry", "production", "twin", outside(host, "192.0.2.67")), want: "+192.0.2.67:8080"},
+		{what: "it is of the mesh alone", want: "absent", do: func(w *world) {
+			w.put("ServiceEntry", "production", "twin", strings.Replace(outside(host, "192.0.2.67"), "isthmus.dev/export", "example.com/x", 1))
+		}},
+		{what: "it is again", do: put("ServiceEntry", "production", "twin", outside(host, "192.0.2.67")), want: "+192.0.2.67:8080"},
 	} {
 		row.do(w)
 		what := fmt.Sprintf("step %d, %s", i+1, row.what)
@@ -202,8 +211,8 @@ func TestServiceEntryBeforeTheWatcher(t *testing.T) {
 	c.ApplyObjects(crds...)
 	w := newWorld(t, c)
 	w.namespace("production")
-	c.ApplyYAML("apiVersion: networking.istio.io/v1alpha3\nkind: ServiceEntry\nmetadata: {namespace: production, name: b}\n" + outside("billing.production.global", "192.0.2.20"))
-	c.ApplyYAML("apiVersion: networking.istio.io/v1alpha3\nkind: ServiceEntry\nmetadata: {namespace: production, name: c}\n" + outside("cart.production.global"))
+	c.ApplyYAML("apiVersion: networking.istio.io/v1alpha3\nkind: ServiceEntry\nmetadata:\n  namespace: production\n  name: b\n" + named("billing.production.global", "192.0.2.20"))
+	c.ApplyYAML("apiVersion: networking.istio.io/v1alpha3\nkind: ServiceEntry\nmetadata:\n  namespace: production\n  name: c\n" + named("cart.production.global"))
 	c.ApplyYAML("apiVersion: networking.istio.io/v1alpha3\nkind: WorkloadEntry\nmetadata: {namespace: production, name: v, labels: {app: billing}}\nspec: {address: 192.0.2.31}\n")
 	s := newSource(t, watcher(c))
 	v := follow(t, s)

@@ -13,7 +13,7 @@ import (
 
 const (
 	fullEntry = `{"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry","metadata":{"namespace":"production","name":"billing","uid":"u",
-		"annotations":{"isthmus.dev/check":"tcp","kubectl.kubernetes.io/last-applied-configuration":"x"},"labels":{"a":"b"},
+		"annotations":{"isthmus.dev/check":"tcp","isthmus.dev/export":"true","kubectl.kubernetes.io/last-applied-configuration":"x"},"labels":{"a":"b"},
 		"managedFields":[{"manager":"kubectl"}]},
 		"spec":{"hosts":["billing.production.global","www.example.com"],"resolution":"STATIC","location":"MESH_INTERNAL",
 		"ports":[{"number":80,"name":"http","targetPort":8080}],
@@ -45,7 +45,7 @@ func slimmed[T any](t *testing.T, f cache.TransformFunc, u *unstructured.Unstruc
 func TestSlimEntries(t *testing.T) {
 	o := &export.Options{}
 	e := slimmed[*export.ServiceEntry](t, slimEntry(o), object(t, fullEntry))
-	require.Equal(t, map[string]string{export.AnnotationCheck: "tcp"}, e.Annotations)
+	require.Equal(t, map[string]string{export.AnnotationCheck: "tcp", export.AnnotationExport: "true"}, e.Annotations)
 	require.Empty(t, e.ManagedFields)
 	require.Empty(t, e.Labels)
 	require.Equal(t, "u", string(e.UID))
@@ -65,7 +65,9 @@ func TestSlimEntries(t *testing.T) {
 	require.NoError(t, unstructured.SetNestedStringSlice(other.Object, []string{"www.example.com"}, "spec", "hosts"))
 	unrelated := slimmed[*export.ServiceEntry](t, slimEntry(o), other)
 	require.Empty(t, unrelated.Spec)
-	require.Empty(t, unrelated.Annotations)
+	require.NotEmpty(t, unrelated.Annotations, "its owner is told that it names no service")
+	other.SetAnnotations(map[string]string{"x": "y"})
+	require.Empty(t, slimmed[*export.ServiceEntry](t, slimEntry(o), other).Annotations)
 }
 
 // FuzzServiceEntry: whatever an API server sends, nothing panics, and a record
@@ -73,7 +75,7 @@ func TestSlimEntries(t *testing.T) {
 func FuzzServiceEntry(f *testing.F) {
 	f.Add(fullEntry, fullWorkload)
 	f.Add(`{"spec":{"hosts":"x","ports":[{"number":"80"}]}}`, `{"metadata":7,"spec":[]}`)
-	f.Add(`{"metadata":{"namespace":"production"},"spec":{"hosts":["billing.production.global"],"workloadSelector":{"labels":{"app":"billing"}},"resolution":"STATIC","ports":[{"number":1.5}]}}`, `{}`)
+	f.Add(`{"metadata":{"namespace":"production","annotations":{"isthmus.dev/export":"true"}},"spec":{"hosts":["billing.production.global"],"workloadSelector":{"labels":{"app":"billing"}},"resolution":"STATIC","ports":[{"number":1.5}]}}`, `{}`)
 	f.Fuzz(func(t *testing.T, entry, workload string) {
 		o := &export.Options{}
 		read := func(text string) *unstructured.Unstructured {

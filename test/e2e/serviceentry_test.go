@@ -34,7 +34,7 @@ func testServiceEntry(t *testing.T, cs *clusterset) {
 	central.ApplyYAML(`
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
-metadata: {name: ledger, namespace: shop}
+metadata: {name: ledger, namespace: shop, annotations: {isthmus.dev/export: "true"}}
 spec:
   hosts: [ledger.shop.global]
   location: MESH_INTERNAL
@@ -49,7 +49,7 @@ spec: {address: 198.51.100.61, locality: us-central1/us-central1-a}
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
-metadata: {name: bank, namespace: shop}
+metadata: {name: bank, namespace: shop, annotations: {isthmus.dev/export: "true"}}
 spec:
   hosts: [bank.shop.global]
   location: MESH_EXTERNAL
@@ -61,7 +61,7 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
-metadata: {name: not-mine, namespace: default}
+metadata: {name: not-mine, namespace: default, annotations: {isthmus.dev/export: "true"}}
 spec:
   hosts: [stolen.shop.global]
   resolution: STATIC
