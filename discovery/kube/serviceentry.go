@@ -225,7 +225,7 @@ func (w *watch) lookAtEntry(key cache.ObjectName, at export.Object) {
 			text = "not exported: " + text
 		}
 	}
-	w.log("ServiceEntry", key, at.Name, text)
+	w.log(entryTrouble, key, at.Name, text)
 }
 
 // entryVerdict is nil for a ServiceEntry that nobody meant to be exported.

@@ -181,22 +181,31 @@ func (w *watch) tell(key cache.ObjectName, result export.Result) {
 	if result.Service == nil && !export.Intended(result.Reason) {
 		text = strings.TrimSuffix("not exported: "+result.Reason+"; "+text, "; ")
 	}
-	w.log("Service", key, key.Name, text)
+	w.log(serviceTrouble, key, key.Name, text)
 }
 
+// trouble is what the log says of a kind of object, written out so that who
+// searches the code for it finds it.
+type trouble struct{ begins, ends string }
+
+var (
+	serviceTrouble = trouble{"Service has a problem", "Service has no problem any more"}
+	entryTrouble   = trouble{"ServiceEntry has a problem", "ServiceEntry has no problem any more"}
+)
+
 // log says what is wrong with an object, once until it changes.
-func (w *watch) log(kind string, key cache.ObjectName, name, text string) {
+func (w *watch) log(says trouble, key cache.ObjectName, name, text string) {
 	if text == w.trouble[key] {
 		return
 	}
 	about := []any{slog.String("namespace", key.Namespace), slog.String("name", name)}
 	if text == "" {
 		delete(w.trouble, key)
-		w.source.log.Info(kind+" has no problem any more", about...)
+		w.source.log.Info(says.ends, about...)
 		return
 	}
 	w.trouble[key] = text
-	w.source.log.Warn(kind+" has a problem", append(about, slog.String("problem", text))...)
+	w.source.log.Warn(says.begins, append(about, slog.String("problem", text))...)
 }
 
 func (w *watch) count() {
