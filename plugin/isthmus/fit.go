@@ -9,22 +9,36 @@ import (
 // does. CoreDNS would set TC for them, and make the client ask again by TCP for
 // what it may ask for by name, or not need at all (RFC 2181 section 9).
 func fitAdditional(m *dns.Msg, w dns.ResponseWriter, r *dns.Msg) {
-	if len(m.Extra) == 0 || smallest(m) <= dns.MinMsgSize-optSize {
+	if len(m.Extra) == 0 {
+		return
+	}
+	// The reply gets the request's OPT record, with some of its options. It is
+	// counted as it is.
+	var opt *dns.OPT
+	room := dns.MinMsgSize
+	if m.IsEdns0() == nil {
+		if opt = r.IsEdns0(); opt != nil {
+			room -= dns.Len(opt)
+		}
+	}
+	if smallest(m) <= room {
 		return
 	}
 	state := request.Request{W: w, Req: r}
 	if state.Proto() != "udp" {
 		return
 	}
-	size := state.Size()
-	if r.IsEdns0() != nil && m.IsEdns0() == nil {
-		size -= optSize // which CoreDNS adds
-	}
 	cut := *m
 	cut.Answer, cut.Extra = append([]dns.RR(nil), m.Answer...), append([]dns.RR(nil), m.Extra...)
-	cut.Truncate(max(size, dns.MinMsgSize-optSize))
+	if opt != nil {
+		cut.Extra = append(cut.Extra, opt)
+	}
+	cut.Truncate(state.Size())
 	if !cut.Truncated || len(cut.Answer) < len(m.Answer) || len(cut.Ns) < len(m.Ns) {
 		return // all fits, or TC is due
+	}
+	if opt != nil {
+		cut.Extra = cut.Extra[:len(cut.Extra)-1]
 	}
 	m.Extra = wholeSets(cut.Extra, m.Extra)
 }
@@ -52,9 +66,6 @@ func smallest(m *dns.Msg) int {
 	}
 	return n
 }
-
-// optSize is an OPT record without options.
-const optSize = 11
 
 // wholeSets drops the last RRset if it is not whole.
 func wholeSets(kept, all []dns.RR) []dns.RR {

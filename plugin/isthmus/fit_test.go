@@ -3,6 +3,7 @@ package isthmus
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/coredns/coredns/plugin/pkg/dnstest"
@@ -68,6 +69,43 @@ func TestFitAdditional(t *testing.T) {
 				require.NotNil(t, w.Msg.IsEdns0())
 				require.LessOrEqual(t, w.Msg.Len(), int(tt.size))
 			}
+		})
+	}
+}
+
+// TestFitAdditionalAtAnySize: TC says that a part of the answer is missing, and
+// nothing else, whatever the client's buffer and the options in its OPT record,
+// some of which come back in the reply's.
+func TestFitAdditionalAtAnySize(t *testing.T) {
+	table := discovery.NewTable()
+	for i := range 8 {
+		apply(t, table, cluster(fmt.Sprintf("cluster-%02d", i), eastLocality, gateway(443, fmt.Sprintf("192.0.2.%d", i+1))), 1,
+			service("shop", "orders", 1, 1))
+	}
+	table.SetLoaded()
+	p := newPlugin(newLink(table))
+	for name, options := range map[string][]dns.EDNS0{
+		"none":   nil,
+		"NSID":   {&dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: strings.Repeat("00", 40)}},
+		"cookie": {&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123456789abcdef"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := 0
+			for size := uint16(dns.MinMsgSize); size < 700; size++ {
+				req := question("orders.shop.global.", dns.TypeSRV)
+				req.SetEdns0(size, false)
+				req.IsEdns0().Option = options
+				w := dnstest.NewRecorder(&test.ResponseWriter{})
+				_, err := p.ServeDNS(context.Background(), scrub(req, w), req)
+				require.NoError(t, err)
+				require.LessOrEqual(t, w.Msg.Len(), int(size))
+				require.Len(t, w.Msg.Answer, 8)
+				require.False(t, w.Msg.Truncated, "size %d", size)
+				if len(w.Msg.Extra) < 9 {
+					left++
+				}
+			}
+			require.Positive(t, left, "no size at which something is left out")
 		})
 	}
 }
