@@ -20,6 +20,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add([]byte("west\x00us-west1/us-west1-a/"), "us-west1", "us-east1", "us-west1/*", "*", uint32(100), true)
 	f.Add(make([]byte, 200), "", "", "", "", uint32(0), false)
 	f.Add([]byte(strings.Repeat("\xff", 300)), "a", "b", "*", "a/b/c", uint32(1), true)
+	f.Add([]byte{}, "", "", "*", strings.Repeat("\xff", 1000)+"*", uint32(1), true)
 	f.Fuzz(func(t *testing.T, data []byte, from, to, pattern, other string, weight uint32, latency bool) {
 		routing := locality.Routing{
 			Rules: locality.Rules{

@@ -36,7 +36,7 @@ func ParsePattern(s string) (Pattern, error) {
 		case part == "*":
 			return Pattern{}, fmt.Errorf("has a wildcard before the last segment: %w", errPatternForm)
 		case strings.Contains(part, "*"):
-			return Pattern{}, fmt.Errorf("segment %q: a wildcard is a whole segment: %w", part, errPatternForm)
+			return Pattern{}, fmt.Errorf("segment %s: a wildcard is a whole segment: %w", quote(part), errPatternForm)
 		}
 	}
 	l, err := discovery.ParseLocality(strings.Join(segments, "/"))
