@@ -27,7 +27,7 @@ const (
 const (
 	NoData   = "NODATA"
 	NXDomain = "NXDOMAIN"
-	// Lost begins what leaves a client without an answer: nothing within
-	// five seconds, SERVFAIL or REFUSED.
+	// Lost begins what leaves a client without an answer: nothing in two
+	// attempts of five seconds each, SERVFAIL or REFUSED.
 	Lost = "lost"
 )

@@ -18,8 +18,9 @@ import (
 const (
 	// between two questions; each name is asked for at each server in turn.
 	between = 10 * time.Millisecond
-	// patience with a server, for one attempt: a stub resolver's.
+	// patience with a server, and how often it is asked: resolv.conf(5)'s defaults.
 	patience = 5 * time.Second
+	attempts = 2
 	// slow is what people notice.
 	slow = time.Second
 	// flush is how often what was heard is printed.
@@ -55,12 +56,18 @@ func ask(names []string) error {
 	}
 }
 
-// query is one attempt with a socket of its own, as resolvers make them.
+// query asks as a stub resolver does, each time with a socket of its own.
 func query(server, name string) (answer string) {
 	q := new(dns.Msg)
 	q.SetQuestion(name, dns.TypeA)
 	client := &dns.Client{Timeout: patience}
-	r, _, err := client.Exchange(q, server)
+	var r *dns.Msg
+	var err error
+	for range attempts {
+		if r, _, err = client.Exchange(q, server); err == nil {
+			break
+		}
+	}
 	switch {
 	case err != nil:
 		return heard.Lost
