@@ -21,24 +21,6 @@ import (
 	"github.com/isthmus-dns/isthmus/test/kubetest"
 )
 
-// istioCRDs are Istio's own, of ServiceEntry and WorkloadEntry.
-func istioCRDs(t *testing.T) []*unstructured.Unstructured {
-	t.Helper()
-	dir := os.Getenv("ISTHMUS_DEPLOY_TOOLS")
-	if dir == "" {
-		t.Skip("ISTHMUS_DEPLOY_TOOLS names no folder with CRDs: `make deploy-tools` makes it, `make e2e` sets the variable")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "crds", "istio.yaml"))
-	require.NoError(t, err)
-	objects, err := kubetest.Decode(data)
-	require.NoError(t, err)
-	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool {
-		return o.GetName() != "serviceentries."+istio && o.GetName() != "workloadentries."+istio
-	})
-	require.Len(t, objects, 2)
-	return objects
-}
-
 const istio = "networking.istio.io"
 
 func init() {
@@ -119,7 +101,7 @@ type outsideRow struct {
 // TestServiceEntryLifecycle is the life of a service that is not in the cluster,
 // from before its CRD to after it.
 func TestServiceEntryLifecycle(t *testing.T) {
-	crds := istioCRDs(t)
+	crds := kubetest.IstioCRDs(t)
 	c := startCluster(t)
 	w := newWorld(t, c)
 	w.namespace("production")
@@ -197,7 +179,7 @@ func TestServiceEntryLifecycle(t *testing.T) {
 // TestServiceEntryBeforeTheWatcher: the first update has it, in whatever version
 // is served, and a second look finds it.
 func TestServiceEntryBeforeTheWatcher(t *testing.T) {
-	crds := istioCRDs(t)
+	crds := kubetest.IstioCRDs(t)
 	for _, crd := range crds {
 		versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
 		require.NoError(t, err)
@@ -230,7 +212,7 @@ func TestServiceEntryBeforeTheWatcher(t *testing.T) {
 
 // TestServiceEntriesForbidden: without the right the rest goes on, and it is said.
 func TestServiceEntriesForbidden(t *testing.T) {
-	crds := istioCRDs(t)
+	crds := kubetest.IstioCRDs(t)
 	c := startCluster(t)
 	c.ApplyObjects(crds...)
 	w := newWorld(t, c)
@@ -279,7 +261,7 @@ func forbiddenKinds(t *testing.T, metrics prometheus.Gatherer) string {
 // TestServiceEntriesOfTheManual: those of deploy/README.md are taken by Istio's
 // CRDs, and without a remark by us.
 func TestServiceEntriesOfTheManual(t *testing.T) {
-	crds := istioCRDs(t)
+	crds := kubetest.IstioCRDs(t)
 	text, err := os.ReadFile(filepath.Join(deploy, "README.md"))
 	require.NoError(t, err)
 	_, rest, found := strings.Cut(string(text), "### VMs and outside services\n")

@@ -1,15 +1,11 @@
 package e2e
 
 import (
-	"os"
-	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/isthmus-dns/isthmus/test/kubetest"
 )
@@ -19,18 +15,9 @@ import (
 // cluster's gateway for others, as Pods are; what is outside of it is where it
 // is for everybody, and each zone's part of it can be asked for.
 func testServiceEntry(t *testing.T, cs *clusterset) {
-	dir := os.Getenv("ISTHMUS_DEPLOY_TOOLS")
-	if dir == "" {
-		t.Skip("ISTHMUS_DEPLOY_TOOLS names no folder with CRDs: `make deploy-tools` makes it, `make e2e` sets the variable")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "crds", "istio.yaml"))
-	require.NoError(t, err)
-	crds, err := kubetest.Decode(data)
-	require.NoError(t, err)
+	crds := kubetest.IstioCRDs(t)
 	central := cs.central.kube
-	central.ApplyObjects(slices.DeleteFunc(crds, func(o *unstructured.Unstructured) bool {
-		return o.GetName() != "serviceentries.networking.istio.io" && o.GetName() != "workloadentries.networking.istio.io"
-	})...)
+	central.ApplyObjects(crds...)
 	central.ApplyYAML(`
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
